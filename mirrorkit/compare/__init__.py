@@ -1,0 +1,1 @@
+"""Arithmetic on frames: no LiteLLM, no notebook."""
