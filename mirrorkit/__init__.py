@@ -1,0 +1,82 @@
+"""Mirror a LiteLLM Router's traffic to a second model, see both answers side by side, and decide."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mirrorkit import notebook as notebook
+    from mirrorkit.capture.policy import Funnel
+    from mirrorkit.comparison import Comparison, compare
+    from mirrorkit.errors import (
+        CompareError,
+        ConfigError,
+        LoopRunning,
+        MirrorError,
+        MirrorWarning,
+        RecordingError,
+        SessionClosed,
+        UnsupportedCall,
+    )
+    from mirrorkit.recording import Recording, load
+    from mirrorkit.records import SCHEMA, Call, Pair, Request
+    from mirrorkit.session import MirrorSession
+
+# Each name and the module it lives in, loaded when first used: reading a recording needs no LiteLLM.
+_HOMES = {
+    "MirrorSession": "session",
+    "Recording": "recording",
+    "load": "recording",
+    "Comparison": "comparison",
+    "compare": "comparison",
+    "Funnel": "capture.policy",
+    **dict.fromkeys(("Request", "Call", "Pair", "SCHEMA"), "records"),
+    **dict.fromkeys(
+        (
+            "MirrorError",
+            "ConfigError",
+            "UnsupportedCall",
+            "SessionClosed",
+            "LoopRunning",
+            "RecordingError",
+            "CompareError",
+            "MirrorWarning",
+        ),
+        "errors",
+    ),
+}
+
+__all__ = [
+    "SCHEMA",
+    "Call",
+    "CompareError",
+    "Comparison",
+    "ConfigError",
+    "Funnel",
+    "LoopRunning",
+    "MirrorError",
+    "MirrorSession",
+    "MirrorWarning",
+    "Pair",
+    "Recording",
+    "RecordingError",
+    "Request",
+    "SessionClosed",
+    "UnsupportedCall",
+    "compare",
+    "load",
+    "notebook",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "notebook":
+        return import_module("mirrorkit.notebook")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mirrorkit' has no attribute {name!r}")
+    value = getattr(import_module(f"mirrorkit.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,221 @@
+"""A LiteLLM Router in, with its `silent_model` taken over, and given back at the end."""
+
+import os
+import re
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import litellm
+import openai
+
+from mirrorkit.capture.config import Config, read_config
+from mirrorkit.capture.scrub import Scrubber, secrets_in
+from mirrorkit.errors import ConfigError
+
+CallType = Literal["completion", "embedding", "responses"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How the Router is called for one call type, and where it keeps what it says of the call."""
+
+    call_type: CallType
+    payload: str
+    """the keyword that carries messages or input"""
+    metadata: str
+    """the keyword of LiteLLM's own metadata"""
+
+
+ENDPOINTS: Mapping[CallType, Endpoint] = {
+    "completion": Endpoint("completion", payload="messages", metadata="metadata"),
+    "embedding": Endpoint("embedding", payload="input", metadata="metadata"),
+    # `metadata` is a parameter of the responses API itself
+    "responses": Endpoint("responses", payload="input", metadata="litellm_metadata"),
+}
+
+_SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$", re.IGNORECASE)
+
+# Two sessions may share a Router, as when a notebook cell runs again: its settings go back with the last.
+# A Router offers no place of its own to keep them, so this is the one piece of shared state.
+_TAKEN: "weakref.WeakKeyDictionary[litellm.Router, _Taken]" = weakref.WeakKeyDictionary()
+_TAKEN_LOCK = threading.RLock()
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What was taken from a Router, by deployment id, and how many sessions hold it."""
+
+    silent: dict[str, Any]
+    holders: int = 0
+
+
+class Adapter:
+    """One session's hold on a Router."""
+
+    def __init__(self, source: Any) -> None:
+        self.router = _router(source)
+        self._closed = False
+        with _TAKEN_LOCK:
+            self._taken = _TAKEN.setdefault(self.router, _Taken({}))
+            self._taken.holders += 1
+        # a session that is dropped unclosed gives the settings back too
+        self._release = weakref.finalize(self, _give_back, weakref.ref(self.router), self._taken)
+        self.take_over()
+
+    def take_over(self) -> None:
+        """Keep LiteLLM from mirroring by itself; run before each request, as deployments may be added."""
+        for deployment in self.router.model_list:
+            params = deployment["litellm_params"]
+            if "silent_model" in params:
+                with _TAKEN_LOCK:
+                    silent = params.pop("silent_model", None)
+                    if silent is not None:
+                        self._taken.silent[str(deployment["model_info"]["id"])] = silent
+
+    def give_back(self) -> None:
+        """Put the Router's settings back, once the last session on it is closed."""
+        self._release()
+
+    def knows(self, group: str) -> bool:
+        """Whether the Router serves this model group: by name, by alias or by a wildcard."""
+        return bool(self.router.is_recognized_model(group) or self.router.get_model_list(model_name=group))
+
+    def groups(self) -> list[str]:
+        """The names of the Router's model groups, in the order of its model list."""
+        return list(dict.fromkeys(str(d["model_name"]) for d in self.router.model_list))
+
+    def resolved(self, group: str) -> str:
+        """The group that an alias stands for; any other name as it is."""
+        return str(self.router.get_model_from_alias(model=group) or group)
+
+    def silent_models(self) -> list[tuple[str, Any]]:
+        """Each deployment's own `silent_model` with the name of its group, as found in the Router."""
+        return [
+            (str(d["model_name"]), self._taken.silent[deployment_id])
+            for d in self.router.model_list
+            if (deployment_id := str(d["model_info"]["id"])) in self._taken.silent
+        ]
+
+    def targets(self, deployment_id: str | None) -> tuple[str, ...]:
+        """The silent groups of one deployment."""
+        return as_names(self._taken.silent.get(deployment_id)) if deployment_id is not None else ()
+
+    def method(self, call_type: CallType, is_async: bool) -> Callable[..., Any]:
+        """The Router's method for a call type."""
+        method: Callable[..., Any] = getattr(self.router, f"a{call_type}" if is_async else call_type)
+        return method
+
+    def model_info(self, deployment_id: str, model: str) -> Any:
+        """What the price table says of a deployment; no cost in it where the model has no price."""
+        return self.router.get_deployment_model_info(deployment_id, model)
+
+    def filters_by_tags(self) -> bool:
+        """Whether the Router picks deployments by the request's tags, so that none may be added."""
+        return bool(self.router.enable_tag_filtering)
+
+    def secrets(self) -> frozenset[str]:
+        """Credentials that this process knows, so that none of them is ever recorded."""
+        found = frozenset(v for k, v in os.environ.items() if _SECRET_VARIABLE.search(k) and len(v) >= 12)
+        for deployment in self.router.model_list:
+            found |= secrets_in(deployment["litellm_params"])
+        return found
+
+
+def warm_up() -> None:
+    """Let LiteLLM do its lazy imports now, or the first recorded call would be a second slower than it was.
+
+    A mocked call, which sends nothing and is hidden from loggers, and a client, which opens nothing.
+    """
+    litellm.completion(
+        model="gpt-4o-mini",
+        messages=[{"role": "user", "content": "warm-up"}],
+        mock_response="warm",
+        **{"no-log": True},
+    )
+    client = openai.OpenAI(api_key="none", base_url="http://127.0.0.1:9")
+    _ = client.chat.completions, client.embeddings
+    client.close()
+
+
+def warm_up_responses() -> None:
+    """The same for the responses API, which imports much more, and is not used by all."""
+    litellm.responses(model="gpt-4o-mini", input="warm-up", mock_response="warm", **{"no-log": True})
+
+
+def as_names(silent: object) -> tuple[str, ...]:
+    """A `silent_model` as LiteLLM takes it, a name or a list of names, without repeats.
+
+    >>> as_names("b"), as_names(["b", "c", "b"]), as_names(None)
+    (('b',), ('b', 'c'), ())
+    """
+    if silent is None:
+        return ()
+    names = (silent,) if isinstance(silent, str) else silent
+    if (
+        not isinstance(names, Iterable)
+        or isinstance(names, Mapping | bytes)
+        or not all(isinstance(n, str) and n for n in (names := list(names)))
+    ):
+        raise ConfigError(f"silent_model={silent!r}: give the name of a model group, or a list of names.")
+    return tuple(dict.fromkeys(names))
+
+
+def _give_back(router_ref: "weakref.ref[litellm.Router]", taken: _Taken) -> None:
+    router = router_ref()
+    with _TAKEN_LOCK:
+        taken.holders -= 1
+        if taken.holders or router is None:
+            return
+        for deployment in router.model_list:
+            silent = taken.silent.get(str(deployment["model_info"]["id"]))
+            if silent is not None:
+                deployment["litellm_params"]["silent_model"] = silent
+        taken.silent.clear()
+        _TAKEN.pop(router, None)
+
+
+def _router(source: Any) -> litellm.Router:
+    if isinstance(source, litellm.Router):
+        if not source.model_list:
+            raise ConfigError("the Router has no deployments: give it a model_list.")
+        return source
+    if isinstance(source, str | os.PathLike):
+        return _from_config(read_config(source))
+    if isinstance(source, list | tuple):
+        return _from_config(Config(tuple(source)))
+    raise ConfigError(
+        f"router={type(source).__name__}: give a litellm.Router, a model list, or the path of a LiteLLM config.yaml."
+    )
+
+
+def _from_config(config: Config) -> litellm.Router:
+    config.check()
+    _apply_litellm_settings(config.litellm_settings)
+    known = set(litellm.Router.get_valid_args())
+    unknown = sorted(set(config.router_settings) - known)
+    if unknown:
+        raise ConfigError(f"router_settings: {unknown[0]!r} is nothing that this LiteLLM's Router takes.")
+    try:
+        return litellm.Router(model_list=[dict(d) for d in config.model_list], **config.router_settings)
+    except Exception as error:  # LiteLLM raises what it likes
+        secrets = frozenset[str]().union(*(secrets_in(d["litellm_params"]) for d in config.model_list))
+        raise ConfigError(
+            f"LiteLLM's Router refused these settings: {Scrubber(secrets).error(str(error))}"
+        ) from None
+
+
+def _apply_litellm_settings(settings: Mapping[str, Any]) -> None:
+    # LiteLLM keeps these as attributes of its module: there is no other place to put them
+    for name, value in settings.items():
+        if name == "cache":
+            if value:
+                litellm.cache = litellm.Cache(**settings.get("cache_params", {}))
+        elif name == "cache_params":
+            continue
+        elif hasattr(litellm, name) and not callable(getattr(litellm, name)):
+            setattr(litellm, name, value)
+        else:
+            raise ConfigError(f"litellm_settings: this LiteLLM has no setting {name!r} outside of its proxy.")

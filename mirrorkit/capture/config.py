@@ -1,0 +1,92 @@
+"""A LiteLLM config.yaml, read and checked; nothing here knows LiteLLM."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mirrorkit.errors import ConfigError
+
+_ENVIRON = "os.environ/"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What mirrorkit takes from a LiteLLM config: the model list and the settings of Router and module."""
+
+    model_list: Sequence[Any]
+    router_settings: Mapping[str, Any] = field(default_factory=dict)
+    litellm_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Say what is wrong with the model list, before LiteLLM sees it.
+
+        Raises:
+            ConfigError: the list is empty, or an entry lacks its name or its model.
+        """
+        if not self.model_list:
+            raise ConfigError("the model list is empty: give at least one deployment.")
+        for n, entry in enumerate(self.model_list):
+            if not isinstance(entry, Mapping):
+                raise ConfigError(f"model_list[{n}] is a {type(entry).__name__}: give a dict.")
+            params = entry.get("litellm_params")
+            if not isinstance(entry.get("model_name"), str) or not entry["model_name"]:
+                raise ConfigError(f"model_list[{n}] has no model_name: give the name of its model group.")
+            if not isinstance(params, Mapping) or not isinstance(params.get("model"), str):
+                name = entry["model_name"]
+                raise ConfigError(f"model_list[{n}] ({name!r}) has no litellm_params with a model: add one.")
+
+
+def read_config(path: str | os.PathLike[str]) -> Config:
+    """Read a LiteLLM `config.yaml`, with its `os.environ/NAME` values filled in.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ConfigError: there is no such file, it is no YAML, or it names a variable that is not set.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text file"
+        raise ConfigError(f"cannot read {str(file)!r}: {reason}.") from None
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        # the parser's message quotes the line, which may hold a key: say where, not what
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark is not None else ""
+        raise ConfigError(f"{str(file)!r} is no YAML{where}.") from None
+    if not isinstance(content, dict) or "model_list" not in content:
+        raise ConfigError(f"{str(file)!r} has no model_list: give a LiteLLM config.yaml.")
+    parts = {name: _section(content, name, file) for name in ("router_settings", "litellm_settings")}
+    models = content["model_list"]
+    if not isinstance(models, list):
+        raise ConfigError(f"model_list of {str(file)!r} is a {type(models).__name__}: give a list.")
+    return Config(_filled(models, "model_list"), **parts)
+
+
+def _section(content: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:
+    section = content.get(name) or {}
+    if not isinstance(section, dict):
+        raise ConfigError(f"{name} of {str(file)!r} is a {type(section).__name__}: give a mapping.")
+    filled: dict[str, Any] = _filled(section, name)
+    return filled
+
+
+def _filled(value: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        return {k: _filled(v, f"{where}.{k}") for k, v in value.items()}
+    if isinstance(value, list):
+        return [_filled(v, f"{where}[{n}]") for n, v in enumerate(value)]
+    if isinstance(value, str) and value.startswith(_ENVIRON):
+        name = value.removeprefix(_ENVIRON)
+        if name not in os.environ:
+            raise ConfigError(f"{where} is {value!r}, but the variable {name} is not set: set it.")
+        return os.environ[name]
+    return value

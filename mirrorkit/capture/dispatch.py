@@ -1,0 +1,266 @@
+"""Where silent calls run: on the caller's event loop or on one thread pool; bounded, held, drained."""
+
+import asyncio
+import contextvars
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic
+from typing import Protocol
+
+from mirrorkit.errors import LoopRunning
+
+_TICK_S = 0.2
+_PATIENCE_AT_EXIT_S = 5.0
+
+
+class Job(Protocol):
+    """One silent call, which can be made in either way and records itself, once, when it ends."""
+
+    def run(self) -> None:
+        """Make the call, blocking; never raises."""
+
+    async def arun(self) -> None:
+        """Make the call, awaiting; raises CancelledError if it is cut off, and has then recorded nothing."""
+
+    def drop(self) -> None:
+        """Record that the call was given up; called for what never ran to its end."""
+
+
+class _Held:
+    """A job under way, where it is to run, and the task that runs it there."""
+
+    __slots__ = ("job", "loop", "moved", "started", "task")
+
+    def __init__(self, job: Job, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.job = job
+        self.loop = loop
+        self.task: asyncio.Task[None] | None = None
+        self.started = False
+        self.moved = False
+
+
+class Dispatcher:
+    """Runs at most `max_in_flight` jobs at once, and lets at most `max_waiting` wait.
+
+    A job handed over on an event loop runs there as a task, held until it is done. If the loop ends first,
+    as when `asyncio.run` returns, the job is finished on the pool, like a job that was handed over without
+    a loop.
+    """
+
+    def __init__(self, max_in_flight: int, max_waiting: int) -> None:
+        self._max_in_flight = max_in_flight
+        self._max_waiting = max_waiting
+        # reentrant: what ends makes room, and what takes the room is started at once
+        self._lock = threading.RLock()
+        self._held: set[_Held] = set()
+        self._waiting: deque[_Held] = deque()
+        self._in_flight = 0
+        self._idle: list[Future[None]] = []
+        self._ended: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def under_way(self) -> int:
+        """How many jobs wait or run."""
+        return len(self._held)
+
+    def has_room(self) -> bool:
+        """Whether fewer jobs wait than half of those that may: a sender in no hurry waits for this."""
+        return len(self._waiting) <= self._max_waiting // 2
+
+    def admit(self, jobs: Sequence[Job], loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Take all of these jobs, to run on this loop or (None) on the pool, or none if there is no room."""
+        with self._lock:
+            room = self._max_in_flight - self._in_flight + self._max_waiting - len(self._waiting)
+            if len(jobs) > room:
+                return False
+            if loop is not None:
+                # it speaks, so it lives, whatever was cut off on it before
+                self._ended.discard(loop)
+            for job in jobs:
+                held = _Held(job, loop)
+                self._held.add(held)
+                self._waiting.append(held)
+            self._fill()
+            return True
+
+    def _fill(self) -> None:
+        with self._lock:
+            while self._waiting and self._in_flight < self._max_in_flight:
+                self._in_flight += 1
+                held = self._waiting.popleft()
+                held.started = True
+                self._start(held)
+
+    def _start(self, held: _Held) -> None:
+        loop = held.loop
+        if loop is None or loop in self._ended or loop.is_closed():
+            self._to_pool(held)
+            return
+        if loop is _running_loop():
+            self._spawn(held, loop)
+            return
+        try:
+            loop.call_soon_threadsafe(self._spawn, held, loop)
+        except RuntimeError:  # closed in between
+            self._to_pool(held)
+
+    def _spawn(self, held: _Held, loop: asyncio.AbstractEventLoop) -> None:
+        if not held.moved:
+            # a context of its own: the caller's spans and variables belong to the primary
+            held.task = loop.create_task(self._arun(held), context=contextvars.Context())
+
+    def _to_pool(self, held: _Held) -> None:
+        with self._lock:
+            if held.moved:
+                return
+            held.moved = True
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._max_in_flight, thread_name_prefix="mirrorkit")
+            try:
+                self._pool.submit(self._run, held)
+            except RuntimeError:  # the interpreter is going down
+                held.job.drop()
+                self._done(held)
+
+    def _run(self, held: _Held) -> None:
+        try:
+            held.job.run()
+        finally:
+            self._done(held)
+
+    async def _arun(self, held: _Held) -> None:
+        try:
+            # A loop that ends right after its last primary cuts off here, before anything was sent.
+            await asyncio.sleep(0)
+            await held.job.arun()
+        except asyncio.CancelledError:
+            if held.loop is not None:
+                self._ended.add(held.loop)
+            self._to_pool(held)
+            raise
+        finally:
+            if not held.moved:
+                self._done(held)
+
+    def _done(self, held: _Held) -> None:
+        with self._lock:
+            if held not in self._held:
+                return
+            self._held.discard(held)
+            if held.started:
+                self._in_flight -= 1
+            self._fill()
+            idle = self._idle if not self._held else []
+            self._idle = self._idle if self._held else []
+        for waiter in idle:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _rescue(self) -> None:
+        """Move what a dead or standing loop holds to the pool: nothing there would ever finish it."""
+        with self._lock:
+            for held in tuple(self._held):
+                loop = held.loop
+                if loop is None or held.moved or (loop.is_running() and not loop.is_closed()):
+                    continue
+                if not held.started:
+                    held.loop = None
+                    continue
+                task = held.task
+                self._to_pool(held)
+                if task is not None and not loop.is_closed():
+                    # should the loop run again, the task must not call a second time
+                    loop.call_soon_threadsafe(task.cancel)
+
+    def _waiter(self) -> "Future[None]":
+        waiter: Future[None] = Future()
+        with self._lock:
+            if self._held:
+                self._idle.append(waiter)
+            else:
+                waiter.set_result(None)
+        return waiter
+
+    def blocks(self) -> bool:
+        """Whether a blocking wait in this thread would wait for ever: its own running loop holds jobs."""
+        here = _running_loop()
+        return here is not None and any(h.loop is here and not h.moved for h in tuple(self._held))
+
+    def drain(self, timeout_s: float | None = None) -> bool:
+        """Wait until no job is under way; False if time ran out first.
+
+        Raises:
+            LoopRunning: the jobs are on this thread's own running loop, which this wait would stop.
+        """
+        if self.blocks():
+            raise LoopRunning(
+                "mirrors are under way on this thread's running event loop, which a blocking wait would stop: "
+                "use `await session.adrain()`, or call `mirrorkit.notebook.allow_nested_loops()` first."
+            )
+        waiter, deadline = self._waiter(), _deadline(timeout_s)
+        while not waiter.done():
+            self._rescue()
+            try:
+                waiter.result(timeout=_left(deadline))
+            except TimeoutError:
+                if monotonic() >= deadline:
+                    return False
+        return True
+
+    async def adrain(self, timeout_s: float | None = None) -> bool:
+        """Wait until no job is under way, while the loop runs on; False if time ran out first."""
+        waiter, deadline = asyncio.wrap_future(self._waiter()), _deadline(timeout_s)
+        while not waiter.done():
+            self._rescue()
+            # the tick lets an interrupt through to a loop that has nothing else to do
+            await asyncio.wait([waiter], timeout=_left(deadline))
+            if not waiter.done() and monotonic() >= deadline:
+                waiter.cancel()
+                return False
+        return True
+
+    def give_up(self) -> None:
+        """Drop the jobs that wait; those in flight end by themselves."""
+        with self._lock:
+            dropped, self._waiting = tuple(self._waiting), deque()
+            for held in dropped:
+                held.job.drop()
+                self._done(held)
+
+    def shut_down(self) -> None:
+        """Let the threads end."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)
+
+    def finish_at_exit(self) -> None:
+        """Finish what is under way when the interpreter ends; Ctrl-C gives up what still waits."""
+        try:
+            if not self.drain(_PATIENCE_AT_EXIT_S):
+                sys.stderr.write(
+                    f"mirrorkit: waiting for {self.under_way} silent calls; Ctrl-C gives them up.\n"
+                )
+                self.drain()
+        except KeyboardInterrupt:
+            self.give_up()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _deadline(timeout_s: float | None) -> float:
+    return float("inf") if timeout_s is None else monotonic() + timeout_s
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, min(_TICK_S, deadline - monotonic()))

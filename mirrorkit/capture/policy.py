@@ -1,0 +1,147 @@
+"""What is mirrored and what is not: pure decisions, and the counts of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from hashlib import blake2b
+from math import isfinite
+from typing import Any, Literal
+
+from mirrorkit.errors import ConfigError
+
+Reason = Literal[
+    "sampled_out", "filtered", "over_budget", "saturated", "no_silent_model", "cancelled", "faulted"
+]
+
+
+def unit_hash(*parts: object) -> float:
+    """A number in [0, 1) that depends on the parts alone, uniform over parts that differ.
+
+    >>> unit_hash("a", 1) == unit_hash("a", 1), 0 <= unit_hash("b") < 1
+    (True, True)
+    """
+    digest = blake2b("\x1f".join(map(str, parts)).encode("utf-8", "backslashreplace"), digest_size=8).digest()
+    # 53 bits: more would round up to 1.0
+    return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings of a session, checked at the door."""
+
+    sample: float = 1.0
+    control: float = 0.0
+    budget_usd: float | None = None
+    max_in_flight: int = 16
+    max_waiting: int = 1_000
+    timeout_s: float | None = None
+    silent_retries: int = 0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        _within("sample", self.sample, 0, 1)
+        _within("control", self.control, 0, 1)
+        if self.budget_usd is not None:
+            _within("budget_usd", self.budget_usd, 0)
+        if self.timeout_s is not None:
+            _within("timeout_s", self.timeout_s, 0, above=True)
+        for name, least in (("max_in_flight", 1), ("max_waiting", 0), ("silent_retries", 0)):
+            _whole(name, getattr(self, name), least)
+        if self.seed is not None:
+            _whole("seed", self.seed, None)
+
+    def mirrors(self, request_id: str) -> bool:
+        """Whether the sample takes this request: the same answer for the same id and seed."""
+        return unit_hash(self.seed, "sample", request_id) < self.sample
+
+    def controls(self, request_id: str) -> bool:
+        """Whether this mirrored request also gets a control call, drawn before any output is seen."""
+        return unit_hash(self.seed, "control", request_id) < self.control
+
+
+def _within(name: str, value: object, low: float, high: float | None = None, above: bool = False) -> None:
+    wanted = f"above {low:g}" if above else f"from {low:g}" + ("" if high is None else f" to {high:g}")
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not isfinite(value)
+        or value < low
+        or (above and value == low)
+        or (high is not None and value > high)
+    ):
+        raise ConfigError(f"{name}={value!r}: give a number {wanted}.")
+
+
+def _whole(name: str, value: object, least: int | None) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
+        raise ConfigError(
+            f"{name}={value!r}: give a whole number" + ("." if least is None else f", {least} or more.")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """How many requests came in, how many were mirrored, and why the others were not.
+
+    `requests` is the sum of the others. `faulted` counts those that a fault of mirrorkit's or of a `where`
+    filter kept from being mirrored; `under_way` those whose primary has not settled yet.
+    """
+
+    requests: int = 0
+    mirrored: int = 0
+    sampled_out: int = 0
+    filtered: int = 0
+    over_budget: int = 0
+    saturated: int = 0
+    no_silent_model: int = 0
+    cancelled: int = 0
+    faulted: int = 0
+    under_way: int = 0
+
+    def opened(self) -> "Funnel":
+        """One more request came in."""
+        return replace(self, requests=self.requests + 1, under_way=self.under_way + 1)
+
+    def settled(self, outcome: Literal["mirrored"] | Reason) -> "Funnel":
+        """A request under way was mirrored, or was not for this reason."""
+        changes: Mapping[str, Any] = {"under_way": self.under_way - 1, outcome: getattr(self, outcome) + 1}
+        return replace(self, **changes)
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name.
+
+        >>> Funnel().opened().settled("mirrored").as_dict()["mirrored"]
+        1
+        """
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What silent calls have cost, and what those under way are expected to cost, in US dollars."""
+
+    limit: float | None = None
+    spent: float = 0.0
+    priced: int = 0
+    reserved: float = 0.0
+
+    def allows(self) -> bool:
+        """Whether another silent call may be sent, those under way counted at their expected cost."""
+        return self.limit is None or self.spent + self.reserved < self.limit
+
+    def expect(self, primary_cost: float | None) -> float:
+        """What a silent call will cost: the mean so far; before there is one, what its primary cost."""
+        if self.priced:
+            return self.spent / self.priced
+        return primary_cost or 0.0
+
+    def reserve(self, expected: float) -> "Spending":
+        """A silent call was handed over."""
+        return replace(self, reserved=self.reserved + expected)
+
+    def settle(self, expected: float, cost: float | None) -> "Spending":
+        """A silent call ended; an unknown cost adds nothing to what is known to be spent."""
+        # a hair of floating-point dust must not refuse a call
+        reserved = max(0.0, self.reserved - expected)
+        if cost is None:
+            return replace(self, reserved=reserved)
+        return replace(self, spent=self.spent + cost, priced=self.priced + 1, reserved=reserved)

@@ -1,0 +1,191 @@
+"""What may be written down: JSON text without secrets, redacted as the user asked, storable anywhere."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+MASK = "[secret]"
+
+# Whole words of a name, so that `max_tokens` is no token and `prompt_cache_key` no key.
+_SECRET_NAME = re.compile(
+    r"^key$|(api|access|secret|private|subscription|account|signing)[_-]?key($|[_-])"
+    r"|(^|[_-])(secret|password|passwd|credentials?|authorization|auth|cookies?|token|headers?)($|[_-])",
+    re.IGNORECASE,
+)
+# What providers echo in their error messages.
+_SECRET_SHAPE = re.compile(
+    r"(?i:\bbearer\s+)[\w.~+/=-]{8,}"
+    r"|\b(?:sk|pk|rk|xai|gsk|hf|ghp|key)[-_][\w*-]{8,}"
+    r"|\bAKIA[0-9A-Z]{12,}|\bAIza[\w-]{20,}"
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)"
+)
+_SHORTEST_SECRET = 6
+_DEEPEST = 60
+
+
+def is_secret_name(name: object) -> bool:
+    """Whether a parameter of this name holds a credential or a header.
+
+    >>> [is_secret_name(n) for n in ("api_key", "extra_headers", "aws_session_token", "max_tokens")]
+    [True, True, True, False]
+    """
+    return isinstance(name, str) and _SECRET_NAME.search(name) is not None
+
+
+def secrets_in(params: Mapping[str, Any]) -> frozenset[str]:
+    """The values of a mapping's secret parameters, so that they can be masked wherever they turn up."""
+    return frozenset(
+        text
+        for name, value in params.items()
+        if is_secret_name(name)
+        for text in _texts(value)
+        if len(text) >= _SHORTEST_SECRET
+    )
+
+
+def mask_shapes(text: str) -> str:
+    """Mask what looks like a credential, known or not: for error texts, where providers echo keys.
+
+    >>> mask_shapes("Incorrect API key provided: sk-abcdefgh12345678.")
+    'Incorrect API key provided: [secret].'
+    """
+    return _SECRET_SHAPE.sub(MASK, text)
+
+
+class Scrubber:
+    """Turns values into text that is safe to record.
+
+    Known secrets are masked first, then the user's `redact` sees each text. A `redact` that raises or
+    gives no string leaves null, never the bare text; `on_fault` hears of it.
+    """
+
+    def __init__(
+        self,
+        secrets: Iterable[str] = (),
+        redact: Callable[[str], str] | None = None,
+        on_fault: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
+        # longest first: a secret that holds another must go whole
+        self._secrets = tuple(
+            sorted({s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len, reverse=True)
+        )
+        self._redact = redact
+        self._on_fault = on_fault
+
+    def knowing(self, secrets: frozenset[str]) -> "Scrubber":
+        """The same scrubber, knowing more secrets (those of one request)."""
+        if not secrets:
+            return self
+        return Scrubber((*self._secrets, *secrets), self._redact, self._on_fault)
+
+    def text(self, value: str | None) -> str | None:
+        """A text, without secrets and redacted; None stays None."""
+        if value is None:
+            return None
+        for secret in self._secrets:
+            if secret in value:
+                value = value.replace(secret, MASK)
+        if self._redact is not None:
+            try:
+                redacted = self._redact(value)
+            except Exception as fault:
+                self._on_fault(fault)
+                return None
+            if not isinstance(redacted, str):
+                self._on_fault(TypeError(f"redact gave {type(redacted).__name__}, not a str"))
+                return None
+            value = redacted
+        return _storable(value)
+
+    def error(self, value: str | None) -> str | None:
+        """An error's text: as `text`, and what looks like a credential is masked too."""
+        return None if value is None else self.text(mask_shapes(value))
+
+    def json(self, value: Any) -> str | None:
+        """A value as JSON text, each string in it scrubbed; None stays None."""
+        return None if value is None else _dumps(self._plain(value, _DEEPEST, by_name=False))
+
+    def json_text(self, value: str | None) -> str | None:
+        """JSON text with each string in it scrubbed; text that is no JSON is scrubbed as text."""
+        if value is None:
+            return None
+        try:
+            return self.json(json.loads(value))
+        except ValueError:
+            return self.text(value)
+
+    def params(self, params: Mapping[str, Any]) -> str | None:
+        """A request's parameters as JSON text: its secret ones left out, secrets inside the others masked."""
+        kept = {k: v for k, v in params.items() if not is_secret_name(k)}
+        return _dumps(self._plain(kept, _DEEPEST, by_name=True))
+
+    def _plain(self, value: Any, depth: int, by_name: bool) -> Any:
+        if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float):
+            # JSON has no NaN and no infinity
+            return value if value - value == 0.0 else str(value)
+        if isinstance(value, str):
+            return self.text(value)
+        if depth == 0:
+            return "[too deep]"
+        if isinstance(value, Mapping):
+            return {
+                _storable(str(k)): _masked(v, depth)
+                if by_name and is_secret_name(k)
+                else self._plain(v, depth - 1, by_name)
+                for k, v in value.items()
+            }
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._plain(v, depth - 1, by_name) for v in value]
+        return self._plain(_as_data(value), depth - 1, by_name)
+
+
+def _masked(value: Any, depth: int) -> Any:
+    # A tool's JSON schema may well have a property called "token": its shape is no secret, its texts may be.
+    if isinstance(value, Mapping) and depth:
+        return {_storable(str(k)): _masked(v, depth - 1) for k, v in value.items()}
+    if isinstance(value, list | tuple) and depth:
+        return [_masked(v, depth - 1) for v in value]
+    return value if value is None or isinstance(value, bool | int | float) else MASK
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _as_data(value: Any) -> Any:
+    """A foreign object as plain data: a pydantic model or class by its fields, anything else by its type."""
+    for method in ("model_json_schema",) if isinstance(value, type) else ("model_dump", "_asdict"):
+        dump = getattr(value, method, None)
+        if callable(dump):
+            try:
+                return dump()
+            except Exception:  # whatever a foreign class raises
+                break
+    kind = value if isinstance(value, type) else type(value)
+    return f"<{kind.__module__}.{kind.__qualname__}>"
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+    elif hasattr(value, "get_secret_value"):
+        yield str(value.get_secret_value())
+
+
+def _storable(text: str) -> str:
+    # Lone surrogates are legal in a Python string and in no file.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text

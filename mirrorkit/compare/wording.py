@@ -1,0 +1,74 @@
+"""Numbers and names for people: three significant digits, their unit, and nothing a terminal would run."""
+
+UNKNOWN = "–"
+
+
+def three_digits(value: float) -> str:
+    """A number at three significant digits, written out unless it is very large or very small.
+
+    >>> three_digits(0.41234), three_digits(1234567), three_digits(0.000012345), three_digits(0)
+    ('0.412', '1,230,000', '0.0000123', '0')
+    """
+    if value == 0:
+        return "0"
+    scientific = f"{value:.2e}"
+    exponent = int(scientific.split("e")[1])
+    if -7 <= exponent < 9:
+        return f"{float(scientific):,.{max(2 - exponent, 0)}f}"
+    return scientific
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """One side's value with its unit; a share as a percentage, an unknown as a dash.
+
+    >>> quantity(0.41234, "s"), quantity(0.0012345, "USD"), quantity(0.123, "share"), quantity(None, "s")
+    ('0.412 s', '$0.00123', '12.3 %', '–')
+    >>> quantity(512.4, "tokens"), quantity(1534.2, "characters")
+    ('512 tokens', '1,530 characters')
+    """
+    if value is None:
+        return UNKNOWN
+    if unit == "USD":
+        return f"${three_digits(value)}"
+    if unit == "share":
+        return f"{three_digits(100 * value)} %"
+    return f"{three_digits(value)} {unit}"
+
+
+def effect(value: float | None, metric: str) -> str:
+    """How the silent side compares: × is silent over primary, points are silent minus primary.
+
+    >>> effect(0.8712, "latency"), effect(0.012, "errors"), effect(-0.5, "errors"), effect(0.25, "identical")
+    ('×0.871', '+1.20 points', '-50.0 points', '25.0 %')
+    """
+    if value is None:
+        return UNKNOWN
+    if metric == "errors":
+        return f"{'+' if value > 0 else ''}{three_digits(100 * value)} points"
+    if metric == "identical":
+        return quantity(value, "share")
+    return f"×{three_digits(value)}"
+
+
+def name(text: str | None, limit: int = 60) -> str:
+    """A name that came with the data, on one line, cut to `limit` characters, control characters replaced.
+
+    >>> name("gpt-4o"), name("a\\x1b[31mred"), name("long name", 5), name(None)
+    ('gpt-4o', 'a�[31mred', 'long…', 'unknown')
+    """
+    if text is None:
+        return "unknown"
+    shown = "".join(char if char.isprintable() else "�" for char in text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def listing(names: list[str | None], most: int = 5) -> str:
+    """Names as one phrase, the rest counted.
+
+    >>> listing(["a", "b"]), listing([]), listing(["a", "b", "c"], most=2)
+    ('a, b', 'none', 'a, b and 1 more')
+    """
+    if not names:
+        return "none"
+    shown = ", ".join(name(each) for each in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"

@@ -1,0 +1,222 @@
+"""A comparison as one HTML file, which opens with no network."""
+
+from collections.abc import Iterator
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import polars as pl
+
+from mirrorkit.compare import wording
+from mirrorkit.compare.selection import SIDES, arms, of_arm
+from mirrorkit.errors import CompareError
+from mirrorkit.notebook import display
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+# The page may run what is in it and fetch nothing: what a model wrote cannot call home either.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "font-src data:"
+)
+
+_STYLE = """
+:root { color-scheme: light dark; --page: #ffffff; --ink: #1b1f24; }
+@media (prefers-color-scheme: dark) { :root { --page: #15181c; --ink: #d9dde2; } }
+@media print { :root { --page: #ffffff; --ink: #000000; } }
+body { margin: 0; background: var(--page); color: var(--ink); }
+main { margin: 0 auto; padding: 2rem 1.5rem 4rem; font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.7rem; margin: 0 0 .2em; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .4em; }
+main.mirrorkit { max-width: 1080px; }
+.mirrorkit table.facts { width: auto; }
+.mirrorkit table.facts th, .mirrorkit table.facts td { text-align: left; white-space: normal;
+  overflow-wrap: break-word; padding-right: 2em; }
+.mirrorkit table.facts tbody th { white-space: nowrap; }
+figure { margin: 2rem 0 0; break-inside: avoid; }
+figure svg text { fill: var(--ink) !important; }
+footer { margin-top: 3rem; font-size: .82em; opacity: .75; }
+tr { break-inside: avoid; }
+@page { margin: 14mm; }
+@media print { main.mirrorkit { padding: 0; max-width: none; } }
+"""
+
+# Plotly sets a figure's width once; paper has another width than the window.
+_FIT = """
+const fit = () => document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.Plots.resize(plot));
+addEventListener("beforeprint", fit);
+addEventListener("afterprint", fit);
+"""
+
+
+class Compared(Protocol):
+    """What a report is made from; a `Comparison` is one."""
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The pairs, one row each."""
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """What was seen, one row per arm and metric."""
+
+    def plot(self) -> "Figure":
+        """The figure that sums up."""
+
+    def latency(self) -> "Figure":
+        """The figure on latency."""
+
+    def cost(self) -> "Figure":
+        """The figure on cost."""
+
+    def outputs(self) -> "Figure":
+        """The figure on the answers."""
+
+
+def write_html(comparison: Compared, path: str | Path, *, title: str) -> None:
+    """Write a comparison to `path`, as one self-contained HTML file (5 MB, Plotly's code included).
+
+    Raises CompareError if the folder does not exist.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise CompareError(f"cannot write {target}: there is no folder {target.parent}; create it first")
+    target.write_text(page(comparison, title=title), encoding="utf-8")
+
+
+def page(comparison: Compared, *, title: str) -> str:
+    """The HTML of the report: the table, the figures, what was measured and when; all text is escaped."""
+    frame = comparison.frame
+    makers = (comparison.plot, comparison.latency, comparison.cost, comparison.outputs)
+    figures = "".join(_embedded(make(), with_library=not index) for index, make in enumerate(makers))
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{display.STYLE}{_STYLE}</style>
+</head>
+<body>
+<main class="mirrorkit">
+<h1>{escape(title)}</h1>
+<p>{escape(display.headline(frame))}</p>
+<h2>What was seen</h2>
+{display.html_table(comparison.table)}
+{figures}
+<h2>What was measured</h2>
+{_facts_table(frame)}
+{_sides_table(frame)}
+<h2>How to read it</h2>
+<ul>{"".join(f"<li>{escape(remark)}</li>" for remark in _remarks(frame))}</ul>
+<footer>{escape(_versions())}</footer>
+</main>
+<script>{_FIT}</script>
+</body>
+</html>
+"""
+
+
+def _embedded(figure: "Figure", *, with_library: bool) -> str:
+    html: str = figure.to_html(
+        full_html=False,
+        include_plotlyjs=with_library,
+        include_mathjax=False,
+        config={"displaylogo": False, "responsive": True},
+    )
+    return f"<figure>{html}</figure>"
+
+
+def _facts_table(frame: pl.DataFrame) -> str:
+    facts = {
+        "pairs": f"{frame.height:,}",
+        "requests": f"{frame['request_id'].drop_nulls().n_unique():,}",
+        "requests started": display.period(frame) or "unknown",
+        "kinds of calls": _counts(frame["call_type"]),
+        "streams": f"{frame['stream'].sum():,} pairs",
+        "primary model groups": _counts(frame["model_group"]),
+    }
+    return f'<table class="facts"><tbody>{"".join(_row(*fact) for fact in facts.items())}</tbody></table>'
+
+
+def _sides_table(frame: pl.DataFrame) -> str:
+    """Who answered, how it ended and when it was sent, for each side of each arm."""
+    head = "".join(
+        f'<th scope="col">{name}</th>'
+        for name in ("arm", "side", "answered by", "outcomes", "sent (median)", "LiteLLM's own time (median)")
+    )
+    rows = "".join(_side_row(of_arm(frame, arm), arm, side) for arm in arms(frame) for side in SIDES)
+    return f'<table class="facts"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _side_row(pairs: pl.DataFrame, arm: str, side: str) -> str:
+    lag = _median(pairs["lag_s"])
+    return _row(
+        wording.name(arm),
+        side,
+        _counts(pairs[f"{side}_model"]),
+        _counts(pairs[f"{side}_status"]),
+        "first" if side == "primary" else f"{lag} after the primary",
+        _median(pairs[f"{side}_overhead_s"]),
+    )
+
+
+def _row(head: str, *cells: str) -> str:
+    return (
+        f'<tr><th scope="row">{escape(head)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+    )
+
+
+def _counts(column: pl.Series, most: int = 6) -> str:
+    """Values with how often they occur, the most frequent first."""
+    counts = column.rename("value").value_counts(sort=True, name="n")
+    shown = [f"{wording.name(value)} ({n:,})" for value, n in counts.head(most).iter_rows()]
+    more = counts.height - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def _median(seconds: pl.Series) -> str:
+    known = seconds.filter(seconds.is_finite())
+    return wording.quantity(known.quantile(0.5, interpolation="linear"), "s")
+
+
+def _remarks(frame: pl.DataFrame) -> Iterator[str]:
+    yield display.CAVEAT
+    yield (
+        "Latency is the time from send to last byte, retries and fall-backs included, over pairs where both "
+        "sides were ok. Failed calls are not in it: read it beside the errors."
+    )
+    yield (
+        "The effect on latency is the ratio of the two sides' quantiles, not the median of the pairs' "
+        "ratios; the effect on cost is the ratio of the two bills."
+    )
+    yield (
+        "The silent call is sent after the primary has settled, so the two sides did not see the "
+        "provider at the same moment."
+    )
+    if _has_conversations(frame):
+        yield (
+            "Some requests belong to one conversation or user. Within a conversation the silent model "
+            "answers the primary's history, not its own; and such pairs are not independent."
+        )
+
+
+def _has_conversations(frame: pl.DataFrame) -> bool:
+    known = frame.filter(pl.col("cluster").is_not_null())
+    return known.select("arm", "cluster").n_unique() < known.height
+
+
+def _versions() -> str:
+    return ", ".join(
+        f"{package} {_version(package)}" for package in ("mirrorkit", "litellm", "polars", "plotly")
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

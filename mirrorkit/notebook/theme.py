@@ -1,0 +1,123 @@
+"""How every figure looks: colours, text, axes; and how names that came with the data get into one."""
+
+import math
+from collections.abc import Sequence
+from html import escape as escape_html
+from typing import TYPE_CHECKING
+
+from mirrorkit.compare import wording
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+# Okabe and Ito's palette: told apart by colour-blind readers, at least 3:1 on white and on near-black.
+PRIMARY = "#0072B2"
+SILENT = "#D55E00"
+CONTROL = "#009E73"
+
+TEXT = "#777777"
+GRID = "rgba(127, 127, 127, 0.22)"
+CLEAR = "rgba(0, 0, 0, 0)"
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
+
+_PANEL_PX = 360
+_FRAME_PX = 170
+_GAP_PX = 125
+
+
+def escape(text: str | None, limit: int = 40) -> str:
+    """A text that came with the data, so that Plotly draws it and runs nothing in it.
+
+    Plotly reads some HTML in texts, and a pair of dollar signs as mathematics where MathJax is loaded.
+
+    >>> escape('<a href="x">gpt</a>'), escape("$x$"), escape("a\\nb")
+    ('&lt;a href=&quot;x&quot;&gt;gpt&lt;/a&gt;', '&#36;x&#36;', 'a�b')
+    """
+    return escape_html(wording.name(text, limit)).replace("$", "&#36;")
+
+
+def grid(panels: Sequence[str], *, title: str, subtitle: str) -> "Figure":
+    """An empty figure with one panel per title in `panels`, two in a row; all texts are escaped already.
+
+    >>> len(grid(["Latency", "Cost"], title="Both sides", subtitle="2 pairs").layout.annotations)
+    2
+    """
+    from plotly.subplots import make_subplots
+
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    height = _FRAME_PX + _PANEL_PX * rows
+    figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        subplot_titles=list(panels),
+        horizontal_spacing=0.2,
+        vertical_spacing=_GAP_PX / (height - _FRAME_PX) if rows > 1 else 0,
+    )
+    figure.update_layout(
+        template="none",
+        height=height,
+        title={"text": title, "x": 0, "xref": "paper", "y": 1, "yref": "container", "yanchor": "top",
+               "pad": {"t": 14}, "font": {"size": 18},
+               "subtitle": {"text": subtitle, "font": {"size": 13, "color": TEXT}}},
+        font={"family": FONT, "size": 13, "color": TEXT},
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        margin={"l": 70, "r": 24, "t": 120, "b": 100},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yref": "container",
+                "yanchor": "bottom"},
+        bargap=0.35,
+        barmode="group",
+        hoverlabel={"namelength": -1},
+        modebar={"bgcolor": CLEAR, "color": TEXT, "activecolor": PRIMARY},
+    )  # fmt: skip
+    axes = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID, "showline": True, "automargin": True,
+            "ticks": "outside", "tickcolor": GRID, "title_standoff": 10, "title_font": {"size": 13},
+            "tickfont": {"size": 12}}  # fmt: skip
+    figure.update_xaxes(**axes)
+    figure.update_yaxes(**axes)
+    figure.update_annotations(font={"size": 13, "color": TEXT}, yshift=4)
+    return figure
+
+
+def say(figure: "Figure", at: tuple[int, int], message: str) -> None:
+    """Put a message in place of a panel that has nothing to show."""
+    row, column = at
+    figure.update_xaxes(visible=False, row=row, col=column)
+    figure.update_yaxes(visible=False, row=row, col=column)
+    # An empty panel has no axes on the page: an unseen point gives the message its place.
+    figure.add_trace(
+        {"type": "scatter", "x": [0], "y": [0], "mode": "markers", "marker": {"opacity": 0},
+         "showlegend": False, "hoverinfo": "skip"},
+        row=row,
+        col=column,
+    )  # fmt: skip
+    figure.add_annotation(
+        text=message, x=0, y=0, showarrow=False, font={"size": 14, "color": TEXT}, row=row, col=column
+    )
+
+
+def finite(value: float | None) -> float | None:
+    """The number if it can be drawn, else None.
+
+    >>> finite(1.5), finite(float("inf")), finite(None)
+    (1.5, None, None)
+    """
+    return value if value is not None and math.isfinite(value) else None
+
+
+def log_ticks(low: float, high: float, unit: str) -> tuple[list[float], list[str]]:
+    """Where a log axis from `low` to `high` (both > 0) has its ticks, and their texts with the unit.
+
+    >>> log_ticks(0.3, 4, "s")
+    ([0.2, 0.5, 1.0, 2.0, 5.0], ['0.2 s', '0.5 s', '1 s', '2 s', '5 s'])
+    """
+    # Python cannot write powers of ten beyond these.
+    first, last = max(-300, math.floor(math.log10(low))), min(300, math.ceil(math.log10(high)))
+    decades = range(first, last + 1)
+    steps = (1, 2, 5) if last - first <= 2 else (1, 3) if last - first <= 4 else (1,)
+    stride = max(1, len(decades) // 8)
+    ticks = [step * 10.0**decade for decade in decades[::stride] for step in steps]
+    shown = [float(f"{tick:.6g}") for tick in ticks if low / 2 <= tick <= high * 2]
+    return shown, [f"{tick:,.6g} {unit}".strip() for tick in shown]
