@@ -293,7 +293,12 @@ class MirrorSession(Readable):
             raise SessionClosed("this session is closed: make a new one, or call the Router itself.")
 
     def _asked(
-        self, requests: Any, model: str | None, column: str | None, params: Mapping[str, Any], concurrency: int
+        self,
+        requests: Any,
+        model: str | None,
+        column: str | None,
+        params: Mapping[str, Any],
+        concurrency: int,
     ) -> list[dict[str, Any]]:
         self._check_open()
         if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
@@ -348,7 +353,7 @@ def _check_groups(adapter: Adapter, silent: Mapping[str | None, Sequence[str]], 
             raise ConfigError(f"silent_model: {CONTROL!r} is the name of the control arm; rename that group.")
         if group == name or (group is None and groups == [name]):
             raise ConfigError(
-                f"silent_model: {name!r} would mirror onto itself; use control= to compare a model with itself."
+                f"silent_model: {name!r} would mirror onto itself; control= compares a model with itself."
             )
     if not told and policy.control == 0:
         raise ConfigError(
@@ -367,4 +372,4 @@ def _check_place(isolation: str, journal: object) -> None:
     if isolation != "shared":
         raise ConfigError(f'isolation={isolation!r}: use "shared".')
     if journal is not None:
-        raise ConfigError(f"journal={journal!r} comes with a later version: use to_parquet() to keep the pairs.")
+        raise ConfigError(f"journal={journal!r} comes with a later version: keep the pairs by to_parquet().")

@@ -217,10 +217,10 @@ _SENTENCES: Mapping[str, Sequence[str]] = {
 }
 
 _NO_TOPICS = frozenset(
-    "about after again although another answer answered anyone arrived because before being cannot charged "
+    "about after again although another answer answered anyone arrived because before being cannot charged "  # noqa: SIM905
     "could delivered does every exchange first hello house having inside might nobody other please shall "
     "should since still stopped their there these thing think those three through today tomorrow twice until "
-    "using versus where whether which while whose without would working write wrong yesterday".split()  # noqa: SIM905
+    "using versus where whether which while whose without would working write wrong yesterday".split()
 )
 """Words that an answer should not take for its topic."""
 
@@ -356,7 +356,7 @@ def _referred(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str
     """The schema that stands for this one: the target of a local $ref, or the first alternative."""
     if isinstance(ref := schema.get("$ref"), str):
         target: Any = root
-        for part in ref.removeprefix("#").strip("/").split("/"):
+        for part in filter(None, ref.removeprefix("#").split("/")):
             target = target.get(part, {}) if isinstance(target, Mapping) else {}
         return target if isinstance(target, Mapping) else {}
     for word in ("anyOf", "oneOf", "allOf"):

@@ -153,6 +153,12 @@ class Hold:
         """Let the held requests go on, and those to come pass."""
         self._post(self._released.set)
 
+    @property
+    def held(self) -> int:
+        """How many requests are being held now."""
+        with self._condition:
+            return self._held
+
     def wait_for(self, n: int, timeout: float = 10) -> None:
         """Block this thread until `n` requests are being held; TimeoutError after `timeout` seconds.
 

@@ -127,14 +127,20 @@ class Adapter:
 def warm_up() -> None:
     """Let LiteLLM do its lazy imports now, or the first recorded call would be a second slower than it was.
 
-    A mocked call, which sends nothing and is hidden from loggers, and a client, which opens nothing.
+    Mocked calls, which send nothing and are hidden from loggers, and a client, which opens nothing.
     """
-    litellm.completion(
-        model="gpt-4o-mini",
-        messages=[{"role": "user", "content": "warm-up"}],
-        mock_response="warm",
-        **{"no-log": True},
-    )
+    for stream in (False, True):
+        answer = litellm.completion(
+            model="gpt-4o-mini",
+            messages=[{"role": "user", "content": "warm-up"}],
+            mock_response="warm",
+            stream=stream,
+            **{"no-log": True},
+        )
+        if stream:
+            list(answer)
+    # loads the tokenizer, which LiteLLM needs at the end of each stream
+    litellm.token_counter(model="gpt-4o-mini", text="warm-up")
     client = openai.OpenAI(api_key="none", base_url="http://127.0.0.1:9")
     _ = client.chat.completions, client.embeddings
     client.close()
@@ -153,12 +159,9 @@ def as_names(silent: object) -> tuple[str, ...]:
     """
     if silent is None:
         return ()
-    names = (silent,) if isinstance(silent, str) else silent
-    if (
-        not isinstance(names, Iterable)
-        or isinstance(names, Mapping | bytes)
-        or not all(isinstance(n, str) and n for n in (names := list(names)))
-    ):
+    listed = isinstance(silent, Iterable) and not isinstance(silent, str | bytes | Mapping)
+    names = list(silent) if listed else [silent]
+    if not all(isinstance(name, str) and name for name in names):
         raise ConfigError(f"silent_model={silent!r}: give the name of a model group, or a list of names.")
     return tuple(dict.fromkeys(names))
 
@@ -187,7 +190,7 @@ def _router(source: Any) -> litellm.Router:
     if isinstance(source, list | tuple):
         return _from_config(Config(tuple(source)))
     raise ConfigError(
-        f"router={type(source).__name__}: give a litellm.Router, a model list, or the path of a LiteLLM config.yaml."
+        f"router={type(source).__name__}: give a litellm.Router, a model list, or the path of a config.yaml."
     )
 
 

@@ -37,7 +37,7 @@ def read_requests(
         source = source.to_list()
     if isinstance(source, str | bytes | Mapping) or not isinstance(source, Iterable):
         raise ConfigError(
-            f"requests={type(source).__name__}: give a list of prompts, message lists or request dicts, or a frame."
+            f"requests={type(source).__name__}: give a list of prompts, message lists or dicts, or a frame."
         )
     common = {**({} if model is None else {"model": model}), **params}
     requests = [_request(item, common) for item in source]
@@ -131,7 +131,7 @@ async def arun_all(
     async def work() -> None:
         nonlocal finished
         while (turn := next(turns)) < len(requests):
-            while not has_room():
+            while not has_room():  # noqa: ASYNC110 (room is made by threads too, which set no asyncio.Event)
                 await asyncio.sleep(_PAUSE_S)
             try:
                 answer = await call(requests[turn])

@@ -156,7 +156,7 @@ def request_of(endpoint: Endpoint, copied: Mapping[str, Any], group: str, reques
 
 
 def _loose_copy(metadata: Any) -> dict[str, Any]:
-    """The caller's metadata for LiteLLM to write into: its containers are new, its values are the caller's."""
+    """The caller's metadata for LiteLLM to write into: new containers, the caller's values."""
     if not isinstance(metadata, Mapping):
         return {}
     return {k: v.copy() if isinstance(v, dict | list) else v for k, v in metadata.items()}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
-from mirrorkit.capture.adapter import ENDPOINTS, Adapter, CallType, Endpoint, warm_up_responses
+from mirrorkit.capture.adapter import ENDPOINTS, Adapter, CallType, Endpoint, as_names, warm_up_responses
 from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.capture.exchange import Exchange, request_of
 from mirrorkit.capture.observe import Pricer, Seen
@@ -181,8 +181,8 @@ class Mirror:
         if self.policy.budget_usd is not None and call.status == "ok" and call.cost_usd is None:
             self._warn_once(
                 "budget",
-                f"budget_usd={self.policy.budget_usd:g} cannot be kept: LiteLLM has no price for {call.model!r}. "
-                "Give its deployment input_cost_per_token and output_cost_per_token, or drop the budget.",
+                f"budget_usd={self.policy.budget_usd:g} cannot be kept: LiteLLM has no price for "
+                f"{call.model!r}. Give its deployment input_cost_per_token and output_cost_per_token, or no budget.",
             )
 
     def fault(self, error: BaseException) -> None:
@@ -226,7 +226,7 @@ class Mirror:
         self._streaming.discard(exchange)
 
     def lost(self, exchange: Exchange, seen: Seen) -> None:
-        """A primary's stream was dropped unread: settled at the next occasion, as no lock may be taken here."""
+        """A primary's stream was dropped unread: settled at the next occasion, as no lock is taken here."""
         self._lost.put((exchange, seen))
 
     def sweep(self) -> None:

@@ -64,7 +64,7 @@ def silent_kwargs(
     """The keywords of one silent call.
 
     Args:
-        kwargs: the request as the caller passed it, payload included; copied again, as LiteLLM changes its own.
+        kwargs: the request as the caller passed it, payload included; copied again, LiteLLM changes it.
         endpoint: the call type's endpoint.
         group: the model group that is called.
         own_group: whether that is the primary's own group (the control arm), whose credentials it may use.

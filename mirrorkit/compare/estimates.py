@@ -156,18 +156,16 @@ def _row(
 def _ratio(
     primary: float | None, silent: float | None
 ) -> tuple[float | None, float | None, float | None, str]:
-    """Both sides, silent over primary, and a note where there is none although both sides are known."""
-    primary, silent = _finite(primary), _finite(silent)
+    """Both sides, silent over primary, and a note where there is none although there are pairs."""
     if primary is None or silent is None:
-        return primary, silent, None, ""
+        return None, None, None, ""
+    if not (math.isfinite(primary) and math.isfinite(silent)):
+        return None, None, None, "the values are too large to add up"
     if primary == 0:
         return primary, silent, None, "no ratio: the primary side is 0"
-    ratio = _finite(silent / primary)
-    return primary, silent, ratio, "" if ratio is not None else "no ratio: it is too large to write down"
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    if not math.isfinite(silent / primary):
+        return primary, silent, None, "no ratio: it is too large"
+    return primary, silent, silent / primary, ""
 
 
 def _tally(words: str, pairs: pl.DataFrame, holds: dict[str, pl.Expr]) -> str:

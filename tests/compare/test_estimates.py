@@ -224,6 +224,15 @@ def test_an_unknown_metric_is_no_metric() -> None:
         usable(SCHEMA.frame(), "charm")
 
 
+def test_numbers_too_large_to_add_up_are_no_infinite_mean() -> None:
+    pairs = [pair(Call("ok", cost_usd=1.7e308), Call("ok", cost_usd=1.0))] * 2
+    seen = row(pairs, "cost")
+    assert (seen["n"], seen["primary"], seen["silent"], seen["effect"]) == (2, None, None, None)
+    assert seen["note"] == "the values are too large to add up"
+    seen = row([pair(Call("ok", cost_usd=1e-300), Call("ok", cost_usd=1e300))], "cost")
+    assert (seen["effect"], seen["note"]) == (None, "no ratio: it is too large")
+
+
 numbers = st.none() | st.floats() | st.sampled_from([0.0, -0.0, 5e-324, 1.7e308])
 tokens = st.none() | st.integers(-(2**62), 2**62)
 calls = st.builds(

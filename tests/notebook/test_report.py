@@ -1,0 +1,97 @@
+"""The report: one file that opens with no network, with everything in it and nothing hostile."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from mirrorkit.comparison import compare
+from mirrorkit.notebook import report
+from mirrorkit.records import SCHEMA, Call, Pair
+
+HOSTILE = '</script><img src="http://evil.example/x" onerror="alert(1)">'
+
+
+def frame(arm: str = "mini", cluster: str | None = None, model: str = "big-2026") -> pl.DataFrame:
+    start = datetime(2026, 11, 2, 23, 30, tzinfo=UTC)
+    return SCHEMA.frame(
+        Pair(
+            pair_id=f"p{number}",
+            request_id=f"r{number}",
+            trace_id="t",
+            arm=arm,
+            call_type="completion",
+            started_at=start + timedelta(minutes=number),
+            lag_s=0.25,
+            cluster=cluster,
+            tags=(),
+            model_group=arm,
+            messages=None,
+            params=None,
+            stream=False,
+            primary=Call("ok", model=model, latency_s=1.0, cost_usd=0.1, output=model, finish_reason=model),
+            silent=Call("error", error_type=model, error_message=model, model=model),
+        )
+        for number in range(40)
+    )
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    compare(frame()).to_html(path, title="big or mini?")
+    return path.read_text(encoding="utf-8")
+
+
+def without_library(page: str) -> str:
+    """The page without Plotly's own source, which is by far its longest script."""
+    return page.replace(max(re.findall(r"<script.*?</script>", page, re.DOTALL), key=len), "")
+
+
+def test_nothing_is_fetched_from_anywhere(page: str) -> None:
+    own = without_library(page)
+    assert not re.search(r"https?://|(?:src|href)=|@import|mathjax\.js", own)
+    assert "default-src 'none'" in own
+
+
+def test_plotly_is_embedded_once_and_draws_every_figure(page: str) -> None:
+    assert 3_000_000 < len(page) < 8_000_000
+    assert without_library(page).count("Plotly.newPlot(") == page.count("<figure>") == 4
+
+
+def test_the_table_comes_first_then_the_figures_then_what_was_measured(page: str) -> None:
+    own = without_library(page)
+    places = [own.index(words) for words in ("big or mini?</h1>", "What was seen", "<table>", "<figure>")]
+    places += [own.index(words) for words in ("What was measured", "How to read it", "<footer>")]
+    assert places == sorted(places)
+
+
+def test_it_says_what_was_measured_and_when(page: str) -> None:
+    for words in (
+        "2026-11-02 23:30 to 2026-11-03 00:09 UTC",
+        "big-2026 (40)",
+        "error (40)",
+        "0.250 s after the primary",
+        "mirrorkit 0",
+        "polars ",
+        "litellm ",
+    ):
+        assert words in page
+
+
+def test_conversations_are_pointed_out_only_where_there_are_any(page: str) -> None:
+    words = "answers the primary&#x27;s history"
+    assert words not in page
+    assert words in report.page(compare(frame(cluster="chat-1")), title="x")
+
+
+def test_hostile_text_is_shown_and_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    compare(frame(arm=HOSTILE, model=HOSTILE)).to_html(path, title=HOSTILE)
+    own = without_library(path.read_text(encoding="utf-8"))
+    assert "<img" not in own
+    assert HOSTILE not in own
+    assert "&lt;img" in own
+    assert own.count("<script") == own.count("</script>")
