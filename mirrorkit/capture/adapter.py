@@ -57,7 +57,7 @@ class Adapter:
 
     def __init__(self, source: Any) -> None:
         self.router = _router(source)
-        self._closed = False
+        self._own = self.router is not source
         with _TAKEN_LOCK:
             self._taken = _TAKEN.setdefault(self.router, _Taken({}))
             self._taken.holders += 1
@@ -78,6 +78,9 @@ class Adapter:
     def give_back(self) -> None:
         """Put the Router's settings back, once the last session on it is closed."""
         self._release()
+        if self._own:
+            # made here, so nobody else uses it: LiteLLM's lists of callbacks would hold it for ever
+            self.router.discard()
 
     def knows(self, group: str) -> bool:
         """Whether the Router serves this model group: by name, by alias or by a wildcard."""
@@ -90,6 +93,14 @@ class Adapter:
     def resolved(self, group: str) -> str:
         """The group that an alias stands for; any other name as it is."""
         return str(self.router.get_model_from_alias(model=group) or group)
+
+    def serves(self, group: str, deployment_id: str | None) -> bool:
+        """Whether a deployment is one of a model group's."""
+        group = self.resolved(group)
+        return any(
+            d["model_name"] == group and str(d["model_info"]["id"]) == deployment_id
+            for d in self.router.model_list
+        )
 
     def silent_models(self) -> list[tuple[str, Any]]:
         """Each deployment's own `silent_model` with the name of its group, as found in the Router."""
@@ -138,7 +149,8 @@ def warm_up() -> None:
             **{"no-log": True},
         )
         if stream:
-            list(answer)
+            for _ in answer:
+                pass
     # loads the tokenizer, which LiteLLM needs at the end of each stream
     litellm.token_counter(model="gpt-4o-mini", text="warm-up")
     client = openai.OpenAI(api_key="none", base_url="http://127.0.0.1:9")
@@ -159,9 +171,10 @@ def as_names(silent: object) -> tuple[str, ...]:
     """
     if silent is None:
         return ()
-    listed = isinstance(silent, Iterable) and not isinstance(silent, str | bytes | Mapping)
-    names = list(silent) if listed else [silent]
-    if not all(isinstance(name, str) and name for name in names):
+    several = isinstance(silent, Iterable) and not isinstance(silent, str | bytes | Mapping)
+    listed: list[Any] = list(silent) if several else [silent]  # type: ignore[call-overload]
+    names = [name for name in listed if isinstance(name, str) and name]
+    if names != listed:
         raise ConfigError(f"silent_model={silent!r}: give the name of a model group, or a list of names.")
     return tuple(dict.fromkeys(names))
 

@@ -101,8 +101,9 @@ class Exchange:
             self._settled = True
         self._mirror.passed(self)
         try:
+            seen, picked = self._mirror.located(self.request, seen, self.watch.picked)
             cancelled = seen.status == "cancelled"
-            outcome = "cancelled" if cancelled else self._mirror.hand_over(self, seen, self.watch.picked)
+            outcome = "cancelled" if cancelled else self._mirror.hand_over(self, seen, picked)
         except Exception as fault:  # the primary has its answer, and keeps it
             self._mirror.fault(fault)
             outcome = "faulted"

@@ -6,6 +6,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
@@ -41,7 +42,10 @@ class Mirror:
         self.adapter = adapter
         self.policy = policy
         self.dispatcher = Dispatcher(policy.max_in_flight, policy.max_waiting)
-        self.scrubber = Scrubber(adapter.secrets(), redact, self.fault)
+        secrets = adapter.secrets()
+        self.scrubber = Scrubber(secrets, redact, self.fault)
+        # without redact, whose own faults it tells of
+        self._faults_scrubber = Scrubber(secrets)
         self.pricer = Pricer(adapter.model_info)
         self.sink = sink
         self.funnel = Funnel()
@@ -144,6 +148,16 @@ class Mirror:
             arms[CONTROL] = request.model_group
         return arms
 
+    def located(self, request: Request, seen: Seen, picked: str | None) -> tuple[Seen, str | None]:
+        """What was seen of a primary, and the deployment last picked in the requested group.
+
+        Where the Router moves on to other deployments of the group by their `order`, it calls that a
+        fallback, and its metadata still names the one that failed: the answer says which one it was.
+        """
+        if not seen.fell_back or not self.adapter.serves(request.model_group, seen.deployment_id):
+            return seen, picked
+        return replace(seen, fell_back=False), seen.deployment_id
+
     def hand_over(
         self, exchange: Exchange, primary: Seen, picked: str | None
     ) -> Literal["mirrored"] | Reason:
@@ -182,12 +196,12 @@ class Mirror:
             self._warn_once(
                 "budget",
                 f"budget_usd={self.policy.budget_usd:g} cannot be kept: LiteLLM has no price for "
-                f"{call.model!r}. Give its deployment input_cost_per_token and output_cost_per_token, or no budget.",
+                f"{call.model!r}. Give its deployment an input_cost_per_token and an output_cost_per_token.",
             )
 
     def fault(self, error: BaseException) -> None:
         """A fault in the background, ours or of the user's hooks: count it, warn once, never raise."""
-        text = self.scrubber.error(str(error)) if error.args else ""
+        text = self._faults_scrubber.error(str(error))
         with self._lock:
             self.faults += 1
             self.last_fault = f"{type(error).__name__}: {text}"

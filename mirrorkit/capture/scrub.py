@@ -91,7 +91,8 @@ class Scrubber:
             try:
                 redacted = self._redact(value)
             except Exception as fault:
-                self._on_fault(fault)
+                # not its message, which may quote the text
+                self._on_fault(RuntimeError(f"redact raised {type(fault).__name__}"))
                 return None
             if not isinstance(redacted, str):
                 self._on_fault(TypeError(f"redact gave {type(redacted).__name__}, not a str"))

@@ -31,6 +31,7 @@ STYLE = """
 .mirrorkit tbody th.arm { font-weight: 600; padding-top: 1em; }
 .mirrorkit th:last-child, .mirrorkit td:last-child { padding-right: 0; }
 .mirrorkit td.note { white-space: normal; font-size: .82em; opacity: .78; min-width: 16em; }
+.mirrorkit .wide { overflow-x: auto; }
 .mirrorkit p.small { font-size: .85em; opacity: .78; }
 """
 
@@ -114,7 +115,7 @@ def html_table(table: pl.DataFrame) -> str:
         for arm, lines in _by_arm(table)
     )
     return (
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<p class="small">{LEGEND} {CAVEAT}</p>'
     )
 
@@ -133,7 +134,7 @@ def _by_arm(table: pl.DataFrame) -> Iterator[tuple[str, list[Line]]]:
 
 def _line(row: dict[str, object]) -> Line:
     metric, unit = str(row["metric"]), str(row["unit"])
-    label = metric if row["estimand"] == "share" else f"{metric} {row['estimand']}"
+    estimand = {"share": "", "mean per call": ", mean"}.get(str(row["estimand"]), f" {row['estimand']}")
     primary, silent, effect = (_number(row[name]) for name in ("primary", "silent", "effect"))
     cells = (
         f"{row['n']:,}",
@@ -141,7 +142,7 @@ def _line(row: dict[str, object]) -> Line:
         wording.quantity(silent, unit),
         wording.effect(effect, metric),
     )
-    return Line(label.replace("_", " "), cells, str(row["note"] or ""))
+    return Line(metric.replace("_", " ") + estimand, cells, str(row["note"] or ""))
 
 
 def _number(value: object) -> float | None:

@@ -40,7 +40,10 @@ figure svg text { fill: var(--ink) !important; }
 footer { margin-top: 3rem; font-size: .82em; opacity: .75; }
 tr { break-inside: avoid; }
 @page { margin: 14mm; }
-@media print { main.mirrorkit { padding: 0; max-width: none; } }
+@media print {
+  main.mirrorkit { padding: 0; max-width: none; font-size: 12px; }
+  .mirrorkit .wide { overflow: visible; }
+}
 """
 
 # Plotly sets a figure's width once; paper has another width than the window.

@@ -1,24 +1,15 @@
-"""What simulated models say and how long they take: pure functions of a seed, a prompt and a model.
+"""What simulated models say: pure functions of a seed, a request and a model."""
 
-Nothing here draws random numbers: every choice is a hash of what it depends on, so that a run can
-be repeated in any process and in any order.
-"""
-
-import copy
 import hashlib
 import json
 import math
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import NormalDist
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any
 
-from mirrorkit.errors import ConfigError
-
-Fault = Literal["429", "500", "400", "401", "hang", "cut", "garbage"]
-FAULTS: tuple[str, ...] = get_args(Fault)
+from mirrorkit.simulator.models import SimulatedModel, agrees, pick, share
 
 SHARED_WORDS = 24
 """Typical length, in words, of the answers that all models share."""
@@ -28,58 +19,6 @@ TOOL_SHARE = 0.8
 
 _SHARED = "shared"
 _MAX_DEPTH = 6
-_NORMAL = NormalDist()
-
-
-@dataclass(frozen=True, slots=True)
-class SimulatedModel:
-    """A model the simulator serves: how fast it is, how it words its answers, how often it fails.
-
-    Times are medians, in seconds: `ttft_s` until the first token, `token_s` for each output token;
-    `sigma` is the standard deviation of the logarithm of both. `words` is the typical length of an
-    answer in words, `style` its wording: "plain", "brief" or "chatty". `agreement` is the share of
-    prompts on which the model gives the answer that all models share. `errors` maps a fault ("429",
-    "500", "400", "401", "hang", "cut", "garbage") to its share of the requests. `dimensions` is the
-    length of an embedding.
-
-    Raises ConfigError for a value out of range, an unknown style or an unknown fault.
-
-    >>> SimulatedModel("gpt-4o", ttft_s=0.3, errors={"429": 0.02}).style
-    'plain'
-    """
-
-    name: str
-    ttft_s: float = 0.02
-    token_s: float = 0.0005
-    sigma: float = 0.25
-    words: int = 24
-    style: str = "plain"
-    agreement: float = 0.5
-    errors: Mapping[str, float] = field(default_factory=dict)
-    dimensions: int = 8
-
-    def __post_init__(self) -> None:
-        if self.style not in _SENTENCES:
-            raise ConfigError(f"style={self.style!r} of {self.name!r}: take one of {', '.join(_SENTENCES)}")
-        for name in ("ttft_s", "token_s", "sigma"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name}={getattr(self, name)!r} of {self.name!r}: must be 0 or more")
-        for name in ("words", "dimensions"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)!r} of {self.name!r}: must be 1 or more")
-        if not 0 <= self.agreement <= 1:
-            raise ConfigError(f"agreement={self.agreement!r} of {self.name!r}: must lie in 0 to 1")
-        for fault, part in self.errors.items():
-            if fault not in FAULTS:
-                raise ConfigError(
-                    f"errors of {self.name!r}: unknown fault {fault!r}; take {', '.join(FAULTS)}"
-                )
-            if not 0 <= part <= 1:
-                raise ConfigError(
-                    f"errors of {self.name!r}: the share of {fault!r} is {part!r}, not in 0 to 1"
-                )
-        if sum(self.errors.values()) > 1 + 1e-9:
-            raise ConfigError(f"errors of {self.name!r}: the shares add up to more than 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,29 +61,6 @@ class Ask:
     max_tokens: int | None = None
 
 
-# ---------------------------------------------------------------- choices
-
-
-def share(*key: object) -> float:
-    """A number above 0 and below 1 that depends on the key alone, uniform over keys.
-
-    >>> share("a", 1) == share("a", 1), share("a", 1) == share("a", 2), 0 < share("a") < 1
-    (True, False, True)
-    """
-    text = "\x1f".join(map(str, key)).encode("utf-8", "surrogatepass")
-    number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
-    return ((number >> 12) + 0.5) / 2**52
-
-
-def pick(options: Sequence[Any], *key: object) -> Any:
-    """One of the options, chosen by the key.
-
-    >>> pick("ab", "some", "key") in "ab"
-    True
-    """
-    return options[int(share(*key) * len(options))]
-
-
 def count_tokens(text: str) -> int:
     """The simulator's rule for tokens: one for every 4 characters begun, at least one.
 
@@ -153,42 +69,6 @@ def count_tokens(text: str) -> int:
     """
     return max(1, -(-len(text) // 4))
 
-
-def agrees(model: SimulatedModel, prompt: str, seed: int) -> bool:
-    """Whether the model gives the shared answer to the prompt; models agree on the same prompts.
-
-    >>> [agrees(SimulatedModel("a", agreement=share), "Hello", 0) for share in (0.0, 1.0)]
-    [False, True]
-    """
-    return share("agreement", seed, prompt) < model.agreement
-
-
-def slowness(model: SimulatedModel, *key: object) -> float:
-    """The factor on the model's median times for one request: log-normal with median 1.
-
-    >>> slowness(SimulatedModel("a", sigma=0.0), "request", 1)
-    1.0
-    """
-    return math.exp(model.sigma * _NORMAL.inv_cdf(share("latency", *key)))
-
-
-def drawn_fault(model: SimulatedModel, *key: object) -> str | None:
-    """The fault that one request meets, or None, in the shares of the model's `errors`.
-
-    >>> drawn_fault(SimulatedModel("a", errors={"500": 1.0}), "request", 1)
-    '500'
-    """
-    if not model.errors:
-        return None
-    left = share("fault", *key)
-    for fault, part in model.errors.items():
-        if left < part:
-            return fault
-        left -= part
-    return None
-
-
-# ---------------------------------------------------------------- answers
 
 _SENTENCES: Mapping[str, Sequence[str]] = {
     "plain": (
@@ -235,17 +115,21 @@ _DEFAULT_SCHEMA: Mapping[str, Any] = {
 }
 
 _PROSE_FIELDS = ("summary", "reason", "note", "description", "message", "title", "body")
+_CONFIDENCE_FIELDS = ("confidence", "certainty", "probability", "likelihood", "score")
 
 
-def answer_to(model: SimulatedModel, ask: Ask, seed: int, choice: int = 0) -> Answer:
+def answer_to(model: SimulatedModel, ask: Ask, seed: int, choice: int = 0, wording: str = "") -> Answer:
     """The model's answer to a request: prose, a JSON object or a tool call; `choice` counts from 0.
+
+    A `wording` that is not empty names another wording of the same answer: other prose, in the same voice
+    and of the same typical length; in JSON, other texts in prose fields and another confidence, no more.
 
     >>> ask = Ask(prompt="user: Where is my parcel?", question="Where is my parcel?")
     >>> a, b = SimulatedModel("a", agreement=1.0), SimulatedModel("b", agreement=1.0, style="chatty")
     >>> answer_to(a, ask, seed=0) == answer_to(b, ask, seed=0)
     True
     """
-    voice = _Voice(model, ask, seed, choice)
+    voice = _Voice(model, ask, seed, choice, wording)
     tool = _chosen_tool(ask, seed)
     if tool is not None:
         name, parameters = tool
@@ -272,16 +156,17 @@ def _chosen_tool(ask: Ask, seed: int) -> tuple[str, Mapping[str, Any]] | None:
 class _Voice:
     """One model's wording of the answer to one prompt."""
 
-    def __init__(self, model: SimulatedModel, ask: Ask, seed: int, choice: int) -> None:
+    def __init__(self, model: SimulatedModel, ask: Ask, seed: int, choice: int, wording: str) -> None:
         self.model = model
         self.question = ask.question
         self.key = (seed, ask.prompt, choice)
+        self.anew = (model.name, wording) if wording else ()
         self.shared = choice == 0 and agrees(model, ask.prompt, seed)
 
     def prose(self) -> str:
         style, words = ("plain", SHARED_WORDS) if self.shared else (self.model.style, self.model.words)
         key = (*self.key, _SHARED if self.shared else style)
-        length = max(1, round(words * (0.6 + 0.8 * share("length", *key))))
+        length = max(1, round(words * (0.6 + 0.8 * share("length", *key, *self.anew))))
         written: list[str] = []
         for sentence in self._sentences(style, key):
             words_more = sentence.split()
@@ -323,12 +208,13 @@ class _Voice:
             return None
         if kind == "boolean":
             return share(*key) < 0.5
+        name = path.rpartition(".")[2]
         if kind in ("number", "integer"):
+            key += self.anew if name in _CONFIDENCE_FIELDS else ()
             low = schema.get("minimum", 0)
             high = max(low, schema.get("maximum", low + (1 if kind == "number" else 9)))
             number = low + (high - low) * share(*key)
             return round(number, 2) if kind == "number" else int(number)
-        name = path.rpartition(".")[2]
         if name in _PROSE_FIELDS:
             style = "plain" if self._field_voice(path) == _SHARED else self.model.style
             return next(self._sentences(style, key))
@@ -347,8 +233,10 @@ class _Voice:
         topics = [word for word in words if word not in _NO_TOPICS] or ["request"]
         sentences = _SENTENCES[style]
         i = int(share("start", *key) * len(sentences))
+        if self.anew:  # any sentence but the usual first one
+            i += pick(range(1, len(sentences)), "start", *key, *self.anew)
         while True:
-            yield sentences[i % len(sentences)].format(topic=pick(topics, "topic", i, *key))
+            yield sentences[i % len(sentences)].format(topic=pick(topics, "topic", i, *key, *self.anew))
             i += 1
 
 
@@ -452,121 +340,3 @@ def _tool_choice(body: Mapping[str, Any]) -> str | None:
     if isinstance(choice, Mapping):
         return str(choice.get("function", choice).get("name"))
     return choice
-
-
-# ---------------------------------------------------------------- requests for a demo
-
-_PRODUCTS = (
-    "headphones",
-    "coffee machine",
-    "rain jacket",
-    "desk lamp",
-    "running shoes",
-    "tablet",
-    "backpack",
-)
-_TROUBLES = (
-    "arrived with a crack in the housing",
-    "has not arrived although tracking says delivered",
-    "was charged twice on my credit card",
-    "stopped working after three days",
-    "is the wrong size and I would like to exchange it",
-    "came without the invoice that I need for my company",
-)
-_QUESTIONS = (
-    "My {product} from order {order} {trouble}. What should I do?",
-    "Hello, the {product} (order {order}) {trouble}. Can you help me today?",
-    "Order {order}: the {product} {trouble}, and nobody answered my first message.",
-)
-_TICKET_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {
-        "category": {"type": "string", "enum": ["billing", "delivery", "exchange", "defect"]},
-        "urgent": {"type": "boolean"},
-        "order_id": {"type": "string"},
-        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-        "summary": {"type": "string"},
-    },
-    "required": ["category", "urgent", "order_id", "confidence", "summary"],
-    "additionalProperties": False,
-}
-_TOOLS: Sequence[Mapping[str, Any]] = (
-    {
-        "type": "function",
-        "function": {
-            "name": "look_up_order",
-            "description": "Find an order and where it is.",
-            "parameters": {
-                "type": "object",
-                "properties": {"order_id": {"type": "string"}, "with_history": {"type": "boolean"}},
-                "required": ["order_id"],
-            },
-        },
-    },
-    {
-        "type": "function",
-        "function": {
-            "name": "open_return",
-            "description": "Start the return of an item.",
-            "parameters": {
-                "type": "object",
-                "properties": {
-                    "order_id": {"type": "string"},
-                    "reason": {"type": "string"},
-                    "refund": {"type": "string", "enum": ["card", "voucher"]},
-                },
-                "required": ["order_id", "reason"],
-            },
-        },
-    },
-)
-
-
-def prompts(n: int, *, seed: int = 0) -> list[dict[str, Any]]:
-    """`n` varied chat requests as a shop's help desk sends them, without "model".
-
-    Each is tagged "support" (prose), "extraction" (a JSON answer) or "tools" (tool calls), and with the
-    customer's plan, "free" or "pro"; about three requests share a session.
-
-    >>> request = prompts(1, seed=3)[0]
-    >>> sorted(request["metadata"]), request["messages"][-1]["role"]
-    (['session_id', 'tags'], 'user')
-    """
-    return [_prompt(i, i // 3, seed) for i in range(n)]
-
-
-def _prompt(number: int, session: int, seed: int) -> dict[str, Any]:
-    key = ("prompts", seed, number)
-    kind = pick(("support", "support", "extraction", "tools"), "kind", seed, session)
-    plan = pick(("free", "free", "pro"), "plan", seed, session)
-    question = pick(_QUESTIONS, "question", *key).format(
-        product=pick(_PRODUCTS, "product", *key),
-        order=f"A-{10_000 + int(share('order', *key) * 90_000)}",
-        trouble=pick(_TROUBLES, "trouble", *key),
-    )
-    return {
-        "messages": [
-            {"role": "system", "content": _SYSTEM[kind]},
-            {"role": "user", "content": question},
-        ],
-        **_extras(kind, *key),
-        "metadata": {"tags": [kind, plan], "session_id": f"session-{session:04d}"},
-    }
-
-
-_SYSTEM = {
-    "support": "You answer customers of a web shop, friendly and to the point.",
-    "extraction": "Turn the customer's message into a ticket. Answer in JSON.",
-    "tools": "You work at the help desk of a web shop. Use the tools where they help.",
-}
-
-
-def _extras(kind: str, *key: object) -> dict[str, Any]:
-    if kind == "tools":
-        return {"tools": copy.deepcopy(list(_TOOLS)), "tool_choice": "auto"}
-    if kind == "support":
-        return {"max_tokens": 200, "stream": False} if share("explicit", *key) < 0.5 else {"temperature": 0.7}
-    if share("loose", *key) < 0.5:
-        return {"response_format": {"type": "json_object"}}
-    schema = {"name": "ticket", "strict": True, "schema": copy.deepcopy(_TICKET_SCHEMA)}
-    return {"response_format": {"type": "json_schema", "json_schema": schema}}

@@ -1,0 +1,116 @@
+"""Shared by all tests: the simulator as a provider, and one way to drive sessions, sync and async."""
+
+import asyncio
+import copy
+import os
+from collections.abc import Iterator
+from typing import Any
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+import pytest
+
+from mirrorkit.simulator import SimulatedModel, Simulator
+
+MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
+
+
+class Blocking:
+    """Drives a session by its blocking calls."""
+
+    is_async = False
+
+    def call(self, session: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        return getattr(session, name)(*args, **kwargs)
+
+    def chat(self, session: Any, model: str = "chat", messages: Any = MESSAGES, **kwargs: Any) -> Any:
+        return session.completion(model, messages, **kwargs)
+
+    def read(self, stream: Any, most: int | None = None) -> list[Any]:
+        chunks = []
+        for chunk in stream:
+            chunks.append(chunk)
+            if len(chunks) == most:
+                break
+        return chunks
+
+    def leave(self, stream: Any) -> None:
+        stream.close()
+
+    def drain(self, session: Any) -> None:
+        assert session.drain(20)
+
+    def close(self, session: Any) -> None:
+        session.close()
+
+
+class Awaiting:
+    """Drives a session by its awaited calls, all on one loop."""
+
+    is_async = True
+
+    def __init__(self, runner: asyncio.Runner) -> None:
+        self.run = runner.run
+
+    def call(self, session: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        return self.run(getattr(session, f"a{name}")(*args, **kwargs))
+
+    def chat(self, session: Any, model: str = "chat", messages: Any = MESSAGES, **kwargs: Any) -> Any:
+        return self.call(session, "completion", model, messages, **kwargs)
+
+    def read(self, stream: Any, most: int | None = None) -> list[Any]:
+        async def read() -> list[Any]:
+            chunks = []
+            async for chunk in stream:
+                chunks.append(chunk)
+                if len(chunks) == most:
+                    break
+            return chunks
+
+        return self.run(read())
+
+    def leave(self, stream: Any) -> None:
+        self.run(stream.aclose())
+
+    def drain(self, session: Any) -> None:
+        assert self.run(session.adrain(20))
+
+    def close(self, session: Any) -> None:
+        self.run(session.aclose())
+
+
+@pytest.fixture(params=["sync", "async"])
+def drive(request: pytest.FixtureRequest) -> Iterator[Blocking | Awaiting]:
+    """Each test that asks for this runs twice: by blocking calls and by awaited ones."""
+    if request.param == "sync":
+        yield Blocking()
+        return
+    with asyncio.Runner() as runner:
+        yield Awaiting(runner)
+
+
+QUICK = {"ttft_s": 0.002, "token_s": 0.0001, "words": 8}
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """A provider of models with prices (gpt-4o and others) and one without."""
+    names = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "home-made")
+    embeddings = ("text-embedding-3-small", "text-embedding-3-large")
+    models = [SimulatedModel(name, **QUICK) for name in (*names, *embeddings)]
+    with Simulator(models) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def litellm_state() -> Iterator[Any]:
+    """LiteLLM's module, whose settings a test may change: they are as before when it ends."""
+    import litellm
+
+    # a logger is copied from `callbacks` to the other lists at the first call
+    lists = ("callbacks", "input_callback", "success_callback", "failure_callback")
+    names = (*lists, "_async_success_callback", "_async_failure_callback", "cache", "drop_params", "num_retries")
+    before = {name: copy.copy(getattr(litellm, name)) for name in names}
+    yield litellm
+    for name, value in before.items():
+        setattr(litellm, name, value)
