@@ -157,7 +157,7 @@ class MirrorSession(Readable):
         asked = self._asked(requests, model, column, params, concurrency)
         with progress_bar(len(asked), "mirroring", progress) as show:
             answers = run_all(
-                asked, lambda kwargs: self._call("completion", kwargs), concurrency, self._has_room, show
+                asked, lambda kwargs: self._call("completion", kwargs), concurrency, self._room(concurrency), show
             )
         self._mirror.dispatcher.drain()
         return answers
@@ -176,7 +176,7 @@ class MirrorSession(Readable):
         asked = self._asked(requests, model, column, params, concurrency)
         with progress_bar(len(asked), "mirroring", progress) as show:
             answers = await arun_all(
-                asked, lambda kwargs: self._acall("completion", kwargs), concurrency, self._has_room, show
+                asked, lambda kwargs: self._acall("completion", kwargs), concurrency, self._room(concurrency), show
             )
         await self.adrain()
         return answers
@@ -305,8 +305,10 @@ class MirrorSession(Readable):
             raise ConfigError(f"concurrency={concurrency!r}: give a whole number, 1 or more.")
         return read_requests(requests, model or self._mirror.only_primary(), column, params)
 
-    def _has_room(self) -> bool:
-        return self._mirror.dispatcher.has_room()
+    def _room(self, concurrency: int) -> Callable[[], bool]:
+        # so that none of the primaries that a batch has under way finds the queue full
+        jobs = concurrency * self._mirror.most_arms()
+        return lambda: self._mirror.dispatcher.has_room(jobs)
 
     def _shut(self) -> None:
         self._closed = True

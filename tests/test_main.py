@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import polars as pl
@@ -174,7 +175,7 @@ def test_an_interrupt_ends_it_with_one_line_and_exit_code_130(tmp_path: Path) ->
         start_new_session=True,
     )
     with process:
-        assert process.stderr is not None
+        assert isinstance(process.stderr, BufferedReader)
         try:
             while b"/10000" not in process.stderr.read1():
                 assert process.poll() is None

@@ -68,15 +68,15 @@ class Dispatcher:
         """How many jobs wait or run."""
         return len(self._held)
 
-    def has_room(self) -> bool:
-        """Whether fewer jobs wait than half of those that may: a sender in no hurry waits for this."""
-        return len(self._waiting) <= self._max_waiting // 2
+    def has_room(self, jobs: int) -> bool:
+        """Whether this many jobs more could be taken now, or nothing is under way at all."""
+        room = self._max_in_flight + self._max_waiting - len(self._held)
+        return room >= jobs or not self._held
 
     def admit(self, jobs: Sequence[Job], loop: asyncio.AbstractEventLoop | None) -> bool:
         """Take all of these jobs, to run on this loop or (None) on the pool, or none if there is no room."""
         with self._lock:
-            room = self._max_in_flight - self._in_flight + self._max_waiting - len(self._waiting)
-            if len(jobs) > room:
+            if len(jobs) > self._max_in_flight + self._max_waiting - len(self._held):
                 return False
             if loop is not None:
                 # it speaks, so it lives, whatever was cut off on it before

@@ -132,11 +132,17 @@ class Mirror:
             self.policy.control > 0 or bool(names & self._silent.keys()) or bool(self.adapter.silent_models())
         )
 
+    def most_arms(self) -> int:
+        """How many silent calls one request may make."""
+        return len(self._silent_groups()) + (self.policy.control > 0)
+
+    def _silent_groups(self) -> set[str]:
+        told = {name for names in self._silent.values() for name in names}
+        return told | {name for _, own in self.adapter.silent_models() for name in as_names(own)}
+
     def only_primary(self) -> str | None:
         """The one model group that is no silent one, if there is just one."""
-        silent = {name for names in self._silent.values() for name in names}
-        silent |= {name for _, own in self.adapter.silent_models() for name in as_names(own)}
-        primaries = [group for group in self.adapter.groups() if group not in silent]
+        primaries = [group for group in self.adapter.groups() if group not in self._silent_groups()]
         return primaries[0] if len(primaries) == 1 else None
 
     def arms(self, request: Request, picked: str | None) -> dict[str, str]:

@@ -133,7 +133,7 @@ class Watch:
         if isinstance(error, _CANCELS):
             status: Status = "cancelled"
         else:
-            status = "timeout" if isinstance(error, _TIMEOUTS) else "error"
+            status = "timeout" if _is_timeout(error) else "error"
         return self._stream_seen(status, stream, error=error)
 
     def bare(self, status: Status) -> Seen:
@@ -376,6 +376,20 @@ def _estimate(seen: Seen, messages: Any, tools: Any) -> Usage | None:
     except Exception:  # shapes that LiteLLM cannot count: unknown stays unknown
         return None
     return Usage(given, made, source="estimated")
+
+
+def _is_timeout(error: BaseException) -> bool:
+    """Whether a call ran out of time; amid a stream LiteLLM calls that a broken connection."""
+    if isinstance(error, _TIMEOUTS):
+        return True
+    if not isinstance(error, litellm.APIConnectionError):
+        return False
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, _TIMEOUTS):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _bare(model: str | None) -> str | None:

@@ -22,7 +22,7 @@ KEYS = {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "LITELLM_LOCAL_MODEL_COST_MAP"}
 
 def execute(name: str, folder: Path) -> Any:
     """The notebook, run as a first-time user runs it: in a new kernel, with no key."""
-    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)  # type: ignore[no-untyped-call]
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -59,7 +59,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def stored() -> Any:
-    return nbformat.read(NOTEBOOKS / "quickstart.ipynb", as_version=4)
+    return nbformat.read(NOTEBOOKS / "quickstart.ipynb", as_version=4)  # type: ignore[no-untyped-call]
 
 
 def test_every_cell_runs_and_none_complains(quickstart: Any) -> None:
@@ -117,7 +117,7 @@ def store(name: str) -> None:
         if PLOTLY in output.get("data", ()):
             output.data[PICTURE] = picture(output.data[PLOTLY])
     notebook.metadata.language_info = {"name": "python"}
-    nbformat.write(notebook, NOTEBOOKS / name)
+    nbformat.write(notebook, NOTEBOOKS / name)  # type: ignore[no-untyped-call]
 
 
 def picture(figure: Any) -> str:
