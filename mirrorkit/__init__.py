@@ -3,47 +3,28 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# The room mirrorkit.compare is loaded with this, so the function of that name comes after it.
+from mirrorkit.comparison import Comparison, compare
+from mirrorkit.errors import (
+    CompareError,
+    ConfigError,
+    LoopRunning,
+    MirrorError,
+    MirrorWarning,
+    RecordingError,
+    SessionClosed,
+    UnsupportedCall,
+)
+from mirrorkit.recording import Recording, load
+from mirrorkit.records import SCHEMA, Call, Pair, Request
+
 if TYPE_CHECKING:
     from mirrorkit import notebook as notebook
     from mirrorkit.capture.policy import Funnel
-    from mirrorkit.comparison import Comparison, compare
-    from mirrorkit.errors import (
-        CompareError,
-        ConfigError,
-        LoopRunning,
-        MirrorError,
-        MirrorWarning,
-        RecordingError,
-        SessionClosed,
-        UnsupportedCall,
-    )
-    from mirrorkit.recording import Recording, load
-    from mirrorkit.records import SCHEMA, Call, Pair, Request
     from mirrorkit.session import MirrorSession
 
-# Each name and the module it lives in, loaded when first used: reading a recording needs no LiteLLM.
-_HOMES = {
-    "MirrorSession": "session",
-    "Recording": "recording",
-    "load": "recording",
-    "Comparison": "comparison",
-    "compare": "comparison",
-    "Funnel": "capture.policy",
-    **dict.fromkeys(("Request", "Call", "Pair", "SCHEMA"), "records"),
-    **dict.fromkeys(
-        (
-            "MirrorError",
-            "ConfigError",
-            "UnsupportedCall",
-            "SessionClosed",
-            "LoopRunning",
-            "RecordingError",
-            "CompareError",
-            "MirrorWarning",
-        ),
-        "errors",
-    ),
-}
+# Loaded when first used: reading a recording needs no LiteLLM.
+_HOMES = {"MirrorSession": "mirrorkit.session", "Funnel": "mirrorkit.capture.policy"}
 
 __all__ = [
     "SCHEMA",
@@ -69,11 +50,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "notebook":
-        return import_module("mirrorkit.notebook")
     if name not in _HOMES:
         raise AttributeError(f"module 'mirrorkit' has no attribute {name!r}")
-    value = getattr(import_module(f"mirrorkit.{_HOMES[name]}"), name)
+    value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

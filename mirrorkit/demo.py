@@ -36,7 +36,7 @@ def run(n: int, folder: Path, *, seed: int = 0, say: Callable[[str], object] = p
 
     Needs no key and no network. The folder is made if it is missing; the answers, errors and costs are the
     same in each run with the same seed, the times are measured. `say` is given what there is to tell, a
-    few lines at a time. Sets LITELLM_LOCAL_MODEL_COST_MAP in this process's environment.
+    few lines at a time. Sets LITELLM_LOCAL_MODEL_COST_MAP and NO_PROXY in this process's environment.
 
     Raises ConfigError if the folder cannot be made.
     """
@@ -69,8 +69,7 @@ def requests(n: int, seed: int) -> list[dict[str, Any]]:
 
 
 def _mirrored(n: int, seed: int) -> Recording:
-    # or LiteLLM looks for newer prices on the network, at import
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    _stay_on_this_machine()
     from mirrorkit.session import MirrorSession
 
     with SimulatorProcess([PRIMARY, SILENT], seed=seed) as simulator:
@@ -82,6 +81,14 @@ def _mirrored(n: int, seed: int) -> Recording:
             # as silent calls are not tried again by default, so are the primaries here: like beside like
             session.run(requests(n, seed), model="chat", num_retries=0)
         return Recording(session.frame)
+
+
+def _stay_on_this_machine() -> None:
+    # or LiteLLM looks for newer prices on the network, at import
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    # or a proxy of the user's would be asked for the simulator
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = f"{direct},127.0.0.1" if direct else "127.0.0.1"
 
 
 def _make(folder: Path) -> None:

@@ -156,9 +156,8 @@ class MirrorSession(Readable):
         """
         asked = self._asked(requests, model, column, params, concurrency)
         with progress_bar(len(asked), "mirroring", progress) as show:
-            answers = run_all(
-                asked, lambda kwargs: self._call("completion", kwargs), concurrency, self._room(concurrency), show
-            )
+            room = self._room(concurrency)
+            answers = run_all(asked, lambda kwargs: self._call("completion", kwargs), concurrency, room, show)
         self._mirror.dispatcher.drain()
         return answers
 
@@ -175,8 +174,9 @@ class MirrorSession(Readable):
         """The same, awaiting, on the running loop; see `run`."""
         asked = self._asked(requests, model, column, params, concurrency)
         with progress_bar(len(asked), "mirroring", progress) as show:
+            room = self._room(concurrency)
             answers = await arun_all(
-                asked, lambda kwargs: self._acall("completion", kwargs), concurrency, self._room(concurrency), show
+                asked, lambda kwargs: self._acall("completion", kwargs), concurrency, room, show
             )
         await self.adrain()
         return answers

@@ -19,6 +19,7 @@ from mirrorkit.simulator import API_KEY
 
 REQUESTS = 60
 CANARY = "sk-canary-5f1d0c7b9a3e4d2f8b6a"
+NO_WAY_OUT = "http://127.0.0.1:9"
 SIDES = ("primary", "silent")
 # what is known of every call that was answered: LiteLLM says it, or mirrorkit measures it
 KNOWN = [
@@ -43,7 +44,10 @@ def command(*arguments: object) -> list[str]:
 
 
 def mirrorkit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if k != "LITELLM_LOCAL_MODEL_COST_MAP"}
+    """With a key in the environment, and no way out: the proxy that is named answers nothing."""
+    unset = ("LITELLM_LOCAL_MODEL_COST_MAP", "NO_PROXY", "no_proxy")
+    environment = {k: v for k, v in os.environ.items() if k not in unset}
+    environment |= dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), NO_WAY_OUT)
     environment |= {"OPENAI_API_KEY": CANARY, "PYTHONIOENCODING": "utf-8"}
     return subprocess.run(command(*arguments), cwd=cwd, env=environment, capture_output=True, text=True)
 

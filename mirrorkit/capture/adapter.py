@@ -136,31 +136,22 @@ class Adapter:
 
 
 def warm_up() -> None:
-    """Let LiteLLM do its lazy imports now, or the first recorded call would be a second slower than it was.
+    """Let LiteLLM do its lazy imports now, or the first calls would be recorded seconds too slow.
 
     Mocked calls, which send nothing and are hidden from loggers, and a client, which opens nothing.
     """
-    for stream in (False, True):
-        answer = litellm.completion(
-            model="gpt-4o-mini",
-            messages=[{"role": "user", "content": "warm-up"}],
-            mock_response="warm",
-            stream=stream,
-            **{"no-log": True},
-        )
-        if stream:
-            for _ in answer:
-                pass
+    hidden: dict[str, Any] = {"model": "gpt-4o-mini", "mock_response": "warm", "no-log": True}
+    messages = [{"role": "user", "content": "warm-up"}]
+    tool = {"type": "function", "function": {"name": "warm_up", "parameters": {"type": "object"}}}
+    litellm.completion(messages=messages, tools=[tool], **hidden)
+    for _ in litellm.completion(messages=messages, stream=True, **hidden):
+        pass
+    litellm.responses(input="warm-up", **hidden)
     # loads the tokenizer, which LiteLLM needs at the end of each stream
     litellm.token_counter(model="gpt-4o-mini", text="warm-up")
     client = openai.OpenAI(api_key="none", base_url="http://127.0.0.1:9")
     _ = client.chat.completions, client.embeddings
     client.close()
-
-
-def warm_up_responses() -> None:
-    """The same for the responses API, which imports much more, and is not used by all."""
-    litellm.responses(model="gpt-4o-mini", input="warm-up", mock_response="warm", **{"no-log": True})
 
 
 def as_names(silent: object) -> tuple[str, ...]:

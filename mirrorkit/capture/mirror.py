@@ -10,7 +10,7 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
-from mirrorkit.capture.adapter import ENDPOINTS, Adapter, CallType, Endpoint, as_names, warm_up_responses
+from mirrorkit.capture.adapter import ENDPOINTS, Adapter, CallType, Endpoint, as_names
 from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.capture.exchange import Exchange, request_of
 from mirrorkit.capture.observe import Pricer, Seen
@@ -59,7 +59,6 @@ class Mirror:
         self._streaming: set[Exchange] = set()
         self._lost: SimpleQueue[tuple[Exchange, Seen]] = SimpleQueue()
         self._warned: set[str] = set()
-        self._warm_for_responses = False
 
     def call(self, call_type: CallType, kwargs: dict[str, Any]) -> Any:
         """Call the primary, blocking, and mirror it; gives LiteLLM's answer, raises LiteLLM's exception."""
@@ -92,9 +91,6 @@ class Mirror:
     ) -> Exchange | None:
         """Decide, before the primary runs, whether its request may be mirrored."""
         self.sweep()
-        if call_type == "responses" and not self._warm_for_responses:
-            self._warm_for_responses = True
-            warm_up_responses()
         self.count("opened")
         try:
             self.adapter.take_over()

@@ -83,13 +83,14 @@ class Watch:
 
     def chunk(self, chunk: Any) -> None:
         """Take note of one chunk of a stream, as it passes."""
-        if isinstance(kind := _get(chunk, "type"), str):
+        choices = _get(chunk, "choices")
+        if choices is None and isinstance(kind := _get(chunk, "type"), str):
             self._event(str(getattr(kind, "value", kind)), chunk)
             return
         self._model = _get(chunk, "model") or self._model
-        if (usage := _usage(_get(chunk, "usage"))) is not None:
-            self._usage = usage
-        for choice in _get(chunk, "choices") or ():
+        if (usage := _get(chunk, "usage")) is not None:
+            self._usage = _usage(usage) or self._usage
+        for choice in choices or ():
             delta, index = _get(choice, "delta"), _get(choice, "index") or 0
             self._finish = _get(choice, "finish_reason") or self._finish
             text = _get(delta, "content") or _get(delta, "refusal")
@@ -265,6 +266,9 @@ class Pricer:
         return any("cost" in name and isinstance(price, int | float) for name, price in info.items())
 
     def _cost_of(self, seen: Seen, usage: Usage) -> float | None:
+        # LiteLLM has worked it out already where a stream was asked for its usage
+        if isinstance(told := _get(usage.raw, "cost"), int | float):
+            return float(told)
         raw = usage.raw or litellm.Usage(
             prompt_tokens=usage.input_tokens,
             completion_tokens=usage.output_tokens,
@@ -402,6 +406,6 @@ def _provider(model: str | None) -> str | None:
 
 def _get(source: Any, name: str) -> Any:
     """A field of a LiteLLM object or of the dict it stands for."""
-    if isinstance(source, Mapping):
+    if isinstance(source, dict):
         return source.get(name)
     return getattr(source, name, None)

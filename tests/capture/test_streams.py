@@ -163,7 +163,8 @@ def test_a_stream_that_breaks_raises_litellms_error_and_keeps_what_came(
     pair = row(session)
     assert pair["primary_status"] == "error"
     assert pair["primary_error_type"]
-    assert pair["primary_output"] == text_of(got)
+    # the transport may drop what it had not handed on yet
+    assert (pair["primary_output"] or "") == text_of(got)
     assert pair["primary_cost_usd"] is None
 
 
