@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -134,16 +133,18 @@ class Exchange:
         return self._mirror.scrubber.knowing(secrets_in(self.copied))
 
 
-def request_of(endpoint: Endpoint, copied: Mapping[str, Any], group: str, request_id: str) -> Request:
+def request_of(
+    endpoint: Endpoint, copied: Mapping[str, Any], group: str, request_id: str, trace_id: str
+) -> Request:
     """The request that a caller's keywords make; `copied` is a copy of them."""
     metadata = copied.get(endpoint.metadata)
     metadata = metadata if isinstance(metadata, Mapping) else {}
     apart = {endpoint.payload, endpoint.metadata, "model", "stream", "litellm_call_id", "litellm_trace_id"}
-    trace_id, tags = copied.get("litellm_trace_id"), metadata.get("tags")
+    tags = metadata.get("tags")
     cluster = metadata.get("session_id") or copied.get("litellm_session_id") or copied.get("user")
     return Request(
         request_id=request_id,
-        trace_id=trace_id if isinstance(trace_id, str) and trace_id else str(uuid.uuid4()),
+        trace_id=trace_id,
         call_type=endpoint.call_type,
         model_group=group,
         payload=copied.get(endpoint.payload),

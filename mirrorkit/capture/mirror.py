@@ -111,13 +111,13 @@ class Mirror:
         metadata = metadata if isinstance(metadata, Mapping) else {}
         if not isinstance(group, str) or metadata.get(SILENT_TAG) or not self._may_mirror(group):
             return "no_silent_model"
-        request_id = self._request_id(kwargs)
+        request_id, trace_id = self._new_ids(kwargs)
         if not self.policy.mirrors(request_id):
             return "sampled_out"
         if not self.spending.allows():
             return "over_budget"
         copied = snapshot(dict(kwargs))
-        request = request_of(endpoint, copied, group, request_id)
+        request = request_of(endpoint, copied, group, request_id, trace_id)
         if self._where is not None and not self._where(request):
             return "filtered"
         return Exchange(self, endpoint, kwargs, copied, request, loop)
@@ -224,14 +224,21 @@ class Mirror:
         except MirrorWarning:
             self.last_fault = message
 
-    def _request_id(self, kwargs: Mapping[str, Any]) -> str:
-        given = kwargs.get("litellm_call_id")
-        if isinstance(given, str) and given:
-            return given
+    def _new_ids(self, kwargs: Mapping[str, Any]) -> tuple[str, str]:
+        """The ids of a request and of its trace: the caller's, else new ones.
+
+        A seed makes the same request ids in each run; a trace id never comes twice, as loggers would take
+        two runs for one.
+        """
+        request_id, trace_id, fresh = kwargs.get("litellm_call_id"), kwargs.get("litellm_trace_id"), None
+        if not isinstance(trace_id, str) or not trace_id:
+            trace_id = fresh = str(uuid.uuid4())
+        if isinstance(request_id, str) and request_id:
+            return request_id, trace_id
         if self._ids is None:
-            return str(uuid.uuid4())
+            return fresh or str(uuid.uuid4()), trace_id
         with self._lock:
-            return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
+            return str(uuid.UUID(int=self._ids.getrandbits(128), version=4)), trace_id
 
     def passing(self, exchange: Exchange) -> None:
         """A primary's stream began."""

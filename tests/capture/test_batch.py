@@ -1,0 +1,216 @@
+"""Requests in any form that a person has them in, sent boundedly; one bad one is not the end of the rest."""
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mirrorkit.capture.batch import arun_all, read_requests, run_all
+from mirrorkit.errors import ConfigError
+
+HI = [{"role": "user", "content": "Hi"}]
+TALK = [{"role": "system", "content": "Be brief."}, *HI]
+
+
+def read(source: Any, model: str | None = "chat", column: str | None = None, **params: Any) -> list[Any]:
+    return read_requests(source, model, column, params)
+
+
+def messages(source: Any, column: str | None = None) -> list[Any]:
+    return [request["messages"] for request in read(source, column=column)]
+
+
+class TestForms:
+    @pytest.mark.parametrize(
+        "source",
+        [
+            ["Hi", "Hi"],
+            ("Hi", "Hi"),
+            [HI, HI],
+            [{"messages": HI}, {"messages": HI}],
+            ["Hi", {"messages": HI}],
+            [json.dumps(HI), " " + json.dumps(HI)],
+            pl.Series(["Hi", "Hi"]),
+            pl.Series([HI, HI]),
+            [pl.Series(HI), pl.Series(HI)],
+            pl.DataFrame({"prompt": ["Hi", "Hi"]}),
+            pl.DataFrame({"messages": [HI, HI], "prompt": ["no", "no"]}),
+            pl.DataFrame({"messages": [json.dumps(HI)] * 2}),
+        ],
+        ids=lambda source: type(source).__name__,
+    )
+    def test_each_form_makes_the_same_requests(self, source: Any) -> None:
+        assert read(source, temperature=0) == [{"model": "chat", "temperature": 0, "messages": HI}] * 2
+
+    def test_generators_and_other_iterables_are_read_once(self) -> None:
+        assert messages(prompt for prompt in ("Hi", "Ho")) == [HI, [{"role": "user", "content": "Ho"}]]
+        assert messages({"Hi": 1}.keys()) == [HI]
+        assert read([]) == read(pl.DataFrame({"prompt": []})) == []
+
+    def test_a_frames_lists_of_structs_become_lists_of_dicts(self) -> None:
+        frame = pl.DataFrame({"messages": [TALK, HI]})
+        assert isinstance(frame["messages"].dtype, pl.List)
+        assert messages(frame) == [TALK, HI]
+        assert all(type(m) is dict for talk in messages(frame) for m in talk)
+
+    def test_any_column_can_be_named(self) -> None:
+        frame = pl.DataFrame({"question": ["Hi"], "prompt": ["no"]})
+        assert messages(frame, "question") == [HI]
+
+    def test_a_request_dict_wins_over_what_all_have(self) -> None:
+        own = {"model": "other", "messages": HI, "temperature": 1, "user": "u"}
+        assert read([own], temperature=0, seed=7) == [{**own, "seed": 7}]
+        assert own == {"model": "other", "messages": HI, "temperature": 1, "user": "u"}
+
+    def test_no_model_is_needed_where_each_request_names_its_own(self) -> None:
+        assert read([{"model": "a", "messages": HI}], None)[0]["model"] == "a"
+
+    @pytest.mark.parametrize("text", ["[1, 2] is a list", "[]", "[1]", '[{"a": 1}]', "[", '{"role": "user"}', "", "null"])
+    def test_text_that_is_no_message_list_is_a_prompt(self, text: str) -> None:
+        assert messages([text]) == [[{"role": "user", "content": text}]]
+
+    @pytest.mark.xfail(reason="json.loads raises RecursionError", strict=True, raises=RecursionError)
+    def test_a_prompt_of_many_brackets_is_a_prompt(self) -> None:
+        assert len(messages(["Hi", "[" * 100_000])) == 2
+
+    @pytest.mark.parametrize("odd", [None, 7, 2.5, True, b"bytes", object()])
+    def test_what_is_no_request_stays_a_row_to_fail(self, odd: Any) -> None:
+        assert messages(["Hi", odd]) == [HI, odd]
+
+    def test_a_null_cell_stays_a_row_to_fail(self) -> None:
+        assert messages(pl.DataFrame({"prompt": ["Hi", None]})) == [HI, None]
+        assert messages(pl.DataFrame({"messages": [HI, None]})) == [HI, None]
+        assert messages(pl.DataFrame({"prompt": [None]})) == [None]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("source", ["Hi", b"Hi", {"messages": HI}, 7, None, pl.LazyFrame({"prompt": ["Hi"]})])
+    def test_what_holds_no_requests_is_named(self, source: Any) -> None:
+        with pytest.raises(ConfigError, match=f"requests={type(source).__name__}"):
+            read(source)
+
+    @pytest.mark.parametrize(("column", "wanted"), [(None, "'messages' or 'prompt'"), ("nowhere", "'nowhere'")])
+    def test_a_frame_without_the_column_is_told_its_columns(self, column: str | None, wanted: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            read(pl.DataFrame({"question": ["Hi"]}), column=column)
+        assert f"no column {wanted}" in str(caught.value)
+        assert "['question']" in str(caught.value)
+
+    def test_a_request_without_a_model_is_named(self) -> None:
+        with pytest.raises(ConfigError, match="give model="):
+            read([{"model": "a", "messages": HI}, "Hi"], None)
+
+    @pytest.mark.xfail(reason="any iterable will do, and a pandas frame gives its column names", strict=True)
+    def test_a_frame_of_another_library_is_not_read_as_its_column_names(self) -> None:
+        class DataFrame:
+            columns = ("prompt", "id")
+
+            def __iter__(self) -> Any:
+                return iter(self.columns)
+
+        with pytest.raises(ConfigError):
+            read(DataFrame())
+
+
+def bounded(n: int, concurrency: int, asynchronous: bool) -> tuple[list[Any], int, list[int]]:
+    """Runs n calls, every third of which fails; gives results, the most at once, and what was shown."""
+    lock, state, shown = threading.Lock(), {"inside": 0, "most": 0}, []
+
+    def enter(change: int) -> None:
+        with lock:
+            state["inside"] += change
+            state["most"] = max(state["most"], state["inside"])
+
+    def outcome(kwargs: dict[str, Any]) -> Any:
+        if kwargs["n"] % 3 == 0:
+            raise ValueError(kwargs["n"])
+        return iter([kwargs["n"]]) if kwargs["n"] % 3 == 1 else kwargs["n"]
+
+    def call(kwargs: dict[str, Any]) -> Any:
+        enter(1)
+        try:
+            return outcome(kwargs)
+        finally:
+            enter(-1)
+
+    async def acall(kwargs: dict[str, Any]) -> Any:
+        enter(1)
+        try:
+            await asyncio.sleep(0)
+            if kwargs["n"] % 3 == 1:
+
+                async def chunks() -> Any:
+                    yield kwargs["n"]
+
+                return chunks()
+            return outcome(kwargs)
+        finally:
+            enter(-1)
+
+    requests = [{"n": k} for k in range(n)]
+    if asynchronous:
+        results = asyncio.run(arun_all(requests, acall, concurrency, lambda: True, shown.append))
+    else:
+        results = run_all(requests, call, concurrency, lambda: True, shown.append)
+    return results, state["most"], shown
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+class TestRunning:
+    @pytest.mark.parametrize("concurrency", [1, 4, 64])
+    def test_every_request_has_its_own_result_in_its_place(self, asynchronous: bool, concurrency: int) -> None:
+        results, most, shown = bounded(30, concurrency, asynchronous)
+        assert [r.args[0] if isinstance(r, ValueError) else r for r in results] == [
+            [n] if n % 3 == 1 else n for n in range(30)
+        ]
+        assert sum(isinstance(r, ValueError) for r in results) == 10
+        assert 1 <= most <= concurrency
+        assert shown[-1] == 30
+        assert shown == sorted(shown)
+
+    def test_nothing_to_do_is_done(self, asynchronous: bool) -> None:
+        assert bounded(0, 4, asynchronous)[0] == []
+
+    def test_a_request_waits_until_there_is_room(self, asynchronous: bool) -> None:
+        asked, sent = [], []
+
+        def has_room() -> bool:
+            asked.append(len(sent))
+            return len(asked) % 2 == 0
+
+        def call(kwargs: dict[str, Any]) -> int:
+            sent.append(kwargs["n"])
+            return kwargs["n"]
+
+        async def acall(kwargs: dict[str, Any]) -> int:
+            return call(kwargs)
+
+        requests = [{"n": n} for n in range(3)]
+        if asynchronous:
+            results = asyncio.run(arun_all(requests, acall, 1, has_room, lambda _: None))
+        else:
+            results = run_all(requests, call, 1, has_room, lambda _: None)
+        assert results == [0, 1, 2]
+        assert asked == [0, 0, 1, 1, 2, 2]
+
+
+def test_an_interrupt_stops_the_sending() -> None:
+    gate, sent = threading.Event(), []
+
+    def call(kwargs: dict[str, Any]) -> None:
+        sent.append(kwargs)
+        assert gate.wait(30)
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all([{}] * 50, call, 2, lambda: True, interrupt)
+    gate.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("mirrorkit-run"):
+            thread.join(30)
+    assert len(sent) <= 2

@@ -1,0 +1,553 @@
+"""Jobs are taken or refused exactly, run once, and waited for: on threads, on loops, and when a loop ends."""
+
+import asyncio
+import contextvars
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from mirrorkit.capture.dispatch import Dispatcher
+from mirrorkit.errors import LoopRunning
+
+LONG = 30
+
+
+class Job:
+    """Waits at its gate, by whichever way it is run, and notes how it ended."""
+
+    def __init__(self, gate: threading.Event | None = None, watch: "Watch | None" = None) -> None:
+        self.gate = gate
+        self.watch = watch
+        self.started = threading.Event()
+        self.ended = threading.Event()
+        self.endings: list[str] = []
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        with self.watch or Watch():
+            self.started.set()
+            assert self.gate is None or self.gate.wait(LONG)
+        self._end("thread")
+
+    async def arun(self) -> None:
+        with self.watch or Watch():
+            self.started.set()
+            while self.gate is not None and not self.gate.is_set():
+                await asyncio.sleep(0.001)
+        self._end("loop")
+
+    def drop(self) -> None:
+        self._end("dropped")
+
+    def _end(self, how: str) -> None:
+        with self._lock:
+            self.endings.append(how)
+        self.ended.set()
+
+
+class Watch:
+    """Counts how many are inside at once, and the most there ever were."""
+
+    def __init__(self) -> None:
+        self.inside = self.most = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self.inside -= 1
+
+
+class Broken(Job):
+    """Breaks the promise that a job never raises."""
+
+    def run(self) -> None:
+        self._end("raised")
+        raise RuntimeError("a job that breaks its promise")
+
+    async def arun(self) -> None:
+        self.run()
+
+
+class LoopThread:
+    """An event loop that runs in a thread of its own, and can be stopped, and go on, without being closed."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.go()
+
+    def go(self) -> None:
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+
+    def do(self, what: Callable[[], Any]) -> Any:
+        async def call() -> Any:
+            return what()
+
+        return asyncio.run_coroutine_threadsafe(call(), self.loop).result(LONG)
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(LONG)
+
+    def close(self) -> None:
+        if self.thread.is_alive():
+            self.stop()
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+            self.loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        self.loop.close()
+
+
+@pytest.fixture
+def dispatcher() -> Iterator[Callable[[int, int], Dispatcher]]:
+    made: list[Dispatcher] = []
+    before = set(threading.enumerate())
+
+    def make(max_in_flight: int, max_waiting: int) -> Dispatcher:
+        made.append(Dispatcher(max_in_flight, max_waiting))
+        return made[-1]
+
+    yield make
+    for one in made:
+        assert one.drain(LONG)
+        one.shut_down()
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("mirrorkit"):
+            thread.join(LONG)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[LoopThread]:
+    loop = LoopThread()
+    yield loop
+    loop.close()
+
+
+def together(*work: Callable[[], None]) -> None:
+    """Run these at once, one thread each, all let go at the same moment."""
+    barrier, errors = threading.Barrier(len(work)), []
+
+    def start(one: Callable[[], None]) -> None:
+        barrier.wait(LONG)
+        try:
+            one()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=start, args=(one,)) for one in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+        assert not thread.is_alive()
+    assert not errors
+
+
+class TestAdmission:
+    def test_takes_exactly_what_fits_whoever_asks_at_once(self, dispatcher: Any) -> None:
+        gate, watch, d = threading.Event(), Watch(), dispatcher(3, 7)
+        jobs = [Job(gate, watch) for _ in range(64)]
+        taken: list[Job] = []
+
+        def ask(mine: list[Job]) -> None:
+            for job in mine:
+                if d.admit([job], None):
+                    taken.append(job)
+
+        together(*(lambda mine=jobs[n::8]: ask(mine) for n in range(8)))
+        assert len(taken) == 10
+        assert d.under_way == 10
+        gate.set()
+        assert d.drain(LONG)
+        assert watch.most == 3
+        assert [job.endings for job in taken] == [["thread"]] * 10
+        assert all(not job.endings for job in jobs if job not in taken)
+
+    def test_several_jobs_are_taken_all_or_none(self, dispatcher: Any) -> None:
+        gate, d = threading.Event(), dispatcher(2, 1)
+        assert d.admit([Job(gate), Job(gate)], None)
+        refused = [Job(gate), Job(gate)]
+        assert not d.admit(refused, None)
+        assert d.under_way == 2
+        assert d.admit([Job(gate)], None)
+        assert not d.admit([Job(gate)], None)
+        gate.set()
+        assert d.drain(LONG)
+        assert [job.endings for job in refused] == [[], []]
+
+    def test_has_room_says_what_admit_does_and_never_holds_up_an_idle_one(self, dispatcher: Any) -> None:
+        gate, d = threading.Event(), dispatcher(1, 1)
+        assert d.has_room(99)
+        d.admit([Job(gate)], None)
+        assert (d.has_room(1), d.has_room(2)) == (True, False)
+        d.admit([Job(gate)], None)
+        assert not d.has_room(1)
+        gate.set()
+        assert d.drain(LONG)
+        assert d.has_room(2)
+
+    @pytest.mark.parametrize("on_loop", [True, False])
+    def test_those_that_wait_run_in_their_turn(
+        self, dispatcher: Any, elsewhere: LoopThread, on_loop: bool
+    ) -> None:
+        gate, watch, d = threading.Event(), Watch(), dispatcher(2, 50)
+        jobs = [Job(gate, watch) for _ in range(20)]
+        loop = elsewhere.loop if on_loop else None
+        assert d.admit(jobs, loop)
+        assert jobs[0].started.wait(LONG)
+        assert jobs[1].started.wait(LONG)
+        assert sum(job.started.is_set() for job in jobs) == 2
+        gate.set()
+        assert d.drain(LONG)
+        assert watch.most == 2
+        assert [job.endings for job in jobs] == [["loop" if on_loop else "thread"]] * 20
+
+
+class TestLoops:
+    def test_a_job_runs_on_the_loop_it_came_from_without_its_callers_context(self, dispatcher: Any) -> None:
+        span, d, seen = contextvars.ContextVar("span", default="none"), dispatcher(2, 2), []
+
+        class Looks(Job):
+            async def arun(self) -> None:
+                seen.append((asyncio.get_running_loop(), span.get()))
+                self._end("loop")
+
+        async def main() -> asyncio.AbstractEventLoop:
+            span.set("the primary's")
+            assert d.admit([Looks()], asyncio.get_running_loop())
+            assert await d.adrain(LONG)
+            return asyncio.get_running_loop()
+
+        loop = asyncio.run(main())
+        assert seen == [(loop, "none")]
+
+    @pytest.mark.parametrize("in_flight", [1, 2, 8])
+    def test_what_a_closing_loop_cuts_off_is_finished_on_the_pool_once(
+        self, dispatcher: Any, in_flight: int
+    ) -> None:
+        gate, d = threading.Event(), dispatcher(in_flight, 50)
+        jobs = [Job(gate) for _ in range(6)]
+
+        async def main() -> None:
+            assert d.admit(jobs, asyncio.get_running_loop())
+
+        asyncio.run(main())
+        gate.set()
+        # nobody waits for them: they end by themselves
+        for job in jobs:
+            assert job.ended.wait(LONG)
+        assert d.drain(LONG)
+        assert [job.endings for job in jobs] == [["thread"]] * 6
+
+    def test_many_short_lived_loops_do_not_use_up_the_room(self, dispatcher: Any) -> None:
+        d = dispatcher(2, 2)
+
+        async def main(job: Job) -> bool:
+            return d.admit([job], asyncio.get_running_loop())
+
+        for _ in range(20):
+            job = Job()
+            assert asyncio.run(main(job))
+            assert job.ended.wait(LONG)
+            assert job.endings == ["thread"]
+            assert d.drain(LONG)
+
+    def test_a_task_that_is_cancelled_on_a_living_loop_is_finished_on_the_pool_once(
+        self, dispatcher: Any
+    ) -> None:
+        gate, d = threading.Event(), dispatcher(4, 4)
+        jobs = [Job(gate) for _ in range(3)]
+
+        async def main() -> None:
+            d.admit(jobs, asyncio.get_running_loop())
+            while not all(job.started.is_set() for job in jobs):
+                await asyncio.sleep(0)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0)
+            gate.set()
+            assert await d.adrain(LONG)
+            after = Job()
+            assert d.admit([after], asyncio.get_running_loop())
+            assert await d.adrain(LONG)
+            assert after.endings == ["loop"]
+
+        asyncio.run(main())
+        assert [job.endings for job in jobs] == [["thread"]] * 3
+
+    def test_a_loop_that_is_closed_already_hands_its_jobs_to_the_pool(self, dispatcher: Any) -> None:
+        d, loop, job = dispatcher(1, 1), asyncio.new_event_loop(), Job()
+        loop.close()
+        assert d.admit([job], loop)
+        assert d.drain(LONG)
+        assert job.endings == ["thread"]
+
+    def test_drain_rescues_what_a_standing_loop_holds_and_the_loop_does_not_run_it_again(
+        self, dispatcher: Any, elsewhere: LoopThread
+    ) -> None:
+        gate, d = threading.Event(), dispatcher(2, 10)
+        jobs = [Job(gate) for _ in range(4)]
+        elsewhere.do(lambda: d.admit(jobs, elsewhere.loop))
+        assert jobs[0].started.wait(LONG)
+        assert jobs[1].started.wait(LONG)
+        elsewhere.stop()
+        gate.set()
+        assert d.drain(LONG)
+        elsewhere.go()
+        later = Job()
+        elsewhere.do(lambda: d.admit([later], elsewhere.loop))
+        assert d.drain(LONG)
+        elsewhere.stop()
+        assert [job.endings for job in jobs] == [["thread"]] * 4
+        assert later.endings == ["loop"]
+
+    def test_a_job_whose_loop_stops_before_it_begins_is_rescued(self, dispatcher: Any) -> None:
+        d, loop, job = dispatcher(1, 1), asyncio.new_event_loop(), Job()
+        assert d.admit([job], loop)
+        assert d.drain(LONG)
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        assert job.endings == ["thread"]
+
+    def test_a_standing_loop_that_goes_on_finishes_its_own_jobs(self, dispatcher: Any) -> None:
+        gate, d, job = threading.Event(), dispatcher(1, 1), Job()
+        job.gate = gate
+        loop = asyncio.new_event_loop()
+
+        async def admit() -> None:
+            d.admit([job], loop)
+
+        loop.run_until_complete(admit())
+        gate.set()
+        loop.run_until_complete(d.adrain(LONG))
+        loop.close()
+        assert job.endings == ["loop"]
+
+
+class TestWaiting:
+    def test_drain_says_false_when_time_runs_out_and_true_when_all_is_done(self, dispatcher: Any) -> None:
+        gate, d = threading.Event(), dispatcher(1, 1)
+        assert d.drain(0)
+        d.admit([Job(gate)], None)
+        assert d.drain(0) is False
+        assert d.drain(0.01) is False
+        gate.set()
+        assert d.drain(LONG) is True
+
+    def test_adrain_says_false_when_time_runs_out_and_lets_the_loop_run_on(self, dispatcher: Any) -> None:
+        gate, d = threading.Event(), dispatcher(2, 2)
+        jobs = [Job(gate), Job(gate)]
+
+        async def main() -> None:
+            assert await d.adrain(0)
+            d.admit(jobs[:1], asyncio.get_running_loop())
+            d.admit(jobs[1:], None)
+            assert await d.adrain(0) is False
+            assert await d.adrain(0.01) is False
+            gate.set()
+            assert await d.adrain(LONG) is True
+
+        asyncio.run(main())
+        assert sorted(job.endings[0] for job in jobs) == ["loop", "thread"]
+
+    def test_several_may_wait_and_all_are_told(self, dispatcher: Any, elsewhere: LoopThread) -> None:
+        gate, d, heard = threading.Event(), dispatcher(2, 2), []
+        d.admit([Job(gate)], None)
+        d.admit([Job(gate)], elsewhere.loop)
+
+        def blocking() -> None:
+            heard.append(d.drain(LONG))
+
+        def awaiting() -> None:
+            heard.append(asyncio.run(d.adrain(LONG)))
+
+        together(blocking, blocking, awaiting, awaiting, gate.set)
+        assert heard == [True] * 4
+
+    def test_a_blocking_wait_is_refused_only_where_its_own_loop_holds_jobs(
+        self, dispatcher: Any, elsewhere: LoopThread
+    ) -> None:
+        gate, d = threading.Event(), dispatcher(4, 4)
+
+        async def main() -> None:
+            assert not d.blocks()
+            d.admit([Job(gate)], None)
+            d.admit([Job(gate)], elsewhere.loop)
+            assert not d.blocks()
+            assert d.drain(0.01) is False
+            d.admit([Job(gate)], asyncio.get_running_loop())
+            assert d.blocks()
+            with pytest.raises(LoopRunning, match="adrain"):
+                d.drain(0.01)
+            assert not await asyncio.to_thread(d.blocks)
+            gate.set()
+            assert await d.adrain(LONG)
+            assert not d.blocks()
+            assert d.drain(0)
+
+        asyncio.run(main())
+        assert not d.blocks()
+
+    def test_a_cancelled_wait_leaves_the_jobs_and_other_waits_alone(self, dispatcher: Any) -> None:
+        gate, d, job = threading.Event(), dispatcher(1, 1), Job()
+        job.gate = gate
+
+        async def main() -> None:
+            d.admit([job], asyncio.get_running_loop())
+            waits = [asyncio.create_task(d.adrain(LONG)) for _ in range(2)]
+            await asyncio.sleep(0)
+            waits[0].cancel()
+            await asyncio.gather(waits[0], return_exceptions=True)
+            gate.set()
+            assert await waits[1] is True
+
+        asyncio.run(main())
+        assert job.endings == ["loop"]
+
+
+class TestEnding:
+    @pytest.mark.parametrize("on_loop", [True, False])
+    def test_give_up_drops_what_waits_and_lets_the_rest_end(
+        self, dispatcher: Any, elsewhere: LoopThread, on_loop: bool
+    ) -> None:
+        gate, d = threading.Event(), dispatcher(2, 10)
+        jobs = [Job(gate) for _ in range(7)]
+        d.admit(jobs, elsewhere.loop if on_loop else None)
+        assert jobs[0].started.wait(LONG)
+        assert jobs[1].started.wait(LONG)
+        d.give_up()
+        assert d.under_way == 2
+        d.give_up()
+        gate.set()
+        assert d.drain(LONG)
+        assert [job.endings for job in jobs[2:]] == [["dropped"]] * 5
+        assert [job.endings for job in jobs[:2]] == [["loop" if on_loop else "thread"]] * 2
+
+    @pytest.mark.parametrize("on_loop", [True, False])
+    def test_a_job_that_raises_loses_no_other(
+        self, dispatcher: Any, elsewhere: LoopThread, on_loop: bool
+    ) -> None:
+        d = dispatcher(1, 50)
+        elsewhere.loop.set_exception_handler(lambda *_: None)
+        jobs = [Broken() if n % 2 else Job() for n in range(10)]
+        assert d.admit(jobs, elsewhere.loop if on_loop else None)
+        assert d.drain(LONG)
+        assert [len(job.endings) for job in jobs] == [1] * 10
+
+    def test_no_thread_is_left_after_shut_down(self) -> None:
+        before, d = set(threading.enumerate()), Dispatcher(4, 4)
+        gate, barrier_jobs = threading.Event(), [Job() for _ in range(4)]
+        for job in barrier_jobs:
+            job.gate = gate
+        d.admit(barrier_jobs, None)
+        for job in barrier_jobs:
+            assert job.started.wait(LONG)
+        mine = set(threading.enumerate()) - before
+        assert len(mine) == 4
+        gate.set()
+        assert d.drain(LONG)
+        d.shut_down()
+        d.shut_down()
+        for thread in mine:
+            thread.join(LONG)
+        assert not any(thread.is_alive() for thread in mine)
+
+    def test_no_thread_is_started_before_it_is_needed(self) -> None:
+        before, d = set(threading.enumerate()), Dispatcher(4, 4)
+        assert d.drain(0)
+        d.shut_down()
+        assert set(threading.enumerate()) <= before
+
+    def test_at_exit_what_waits_is_finished_or_given_up_by_an_interrupt(self, dispatcher: Any) -> None:
+        d = dispatcher(1, 5)
+        jobs = [Job() for _ in range(3)]
+        d.admit(jobs, None)
+        d.finish_at_exit()
+        assert [job.endings for job in jobs] == [["thread"]] * 3
+
+    def test_jobs_handed_over_when_the_interpreter_is_going_down_are_dropped_not_lost(self) -> None:
+        script = """
+import atexit
+from mirrorkit.capture.dispatch import Dispatcher
+
+class Job:
+    endings = 0
+    def run(self): print("ran")
+    async def arun(self): print("ran")
+    def drop(self): Job.endings += 1
+
+def late():
+    d = Dispatcher(4, 1_000)
+    d.admit([Job() for _ in range({n})], None)
+    print(Job.endings, d.under_way)
+
+atexit.register(late)
+"""
+        for n in (1, 1_000):
+            done = subprocess.run(
+                [sys.executable, "-c", script.replace("{n}", str(n))], capture_output=True, text=True, timeout=60
+            )
+            assert done.stdout.split() == [str(n), "0"], done.stderr
+
+
+class TestStress:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_threads_and_loops_that_come_and_go_lose_and_double_nothing(
+        self, dispatcher: Any, seed: int
+    ) -> None:
+        d, watch = dispatcher(5, 100_000), Watch()
+        taken: list[Job] = []
+
+        def from_a_thread(rng: random.Random) -> None:
+            for _ in range(40):
+                jobs = [Job(None, watch) for _ in range(rng.randint(1, 3))]
+                assert d.admit(jobs, None)
+                taken.extend(jobs)
+
+        def from_loops_that_end(rng: random.Random) -> None:
+            async def main() -> None:
+                for _ in range(rng.randint(1, 8)):
+                    jobs = [Job(None, watch) for _ in range(rng.randint(1, 3))]
+                    assert d.admit(jobs, asyncio.get_running_loop())
+                    taken.extend(jobs)
+                    await asyncio.sleep(0)
+
+            for _ in range(10):
+                asyncio.run(main())
+
+        def from_a_loop_that_stays(rng: random.Random) -> None:
+            async def main() -> None:
+                for _ in range(30):
+                    jobs = [Job(None, watch) for _ in range(rng.randint(1, 3))]
+                    assert d.admit(jobs, asyncio.get_running_loop())
+                    taken.extend(jobs)
+                    if rng.random() < 0.3:
+                        await d.adrain(0.001)
+                assert await d.adrain(LONG)
+
+            asyncio.run(main())
+
+        def waits(rng: random.Random) -> None:
+            for _ in range(30):
+                d.drain(rng.random() / 1_000)
+
+        kinds = [from_a_thread, from_loops_that_end, from_a_loop_that_stays, waits] * 2
+        together(*(lambda w=w, n=n: w(random.Random(100 * seed + n)) for n, w in enumerate(kinds)))
+        assert d.drain(LONG)
+        assert d.under_way == 0
+        assert watch.inside == 0
+        assert watch.most <= 5
+        endings = [job.endings for job in taken]
+        assert all(len(how) == 1 for how in endings), [how for how in endings if len(how) != 1]
+        assert {how for (how,) in endings} >= {"thread", "loop"}
