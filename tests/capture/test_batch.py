@@ -68,7 +68,9 @@ class TestForms:
     def test_no_model_is_needed_where_each_request_names_its_own(self) -> None:
         assert read([{"model": "a", "messages": HI}], None)[0]["model"] == "a"
 
-    @pytest.mark.parametrize("text", ["[1, 2] is a list", "[]", "[1]", '[{"a": 1}]', "[", '{"role": "user"}', "", "null"])
+    @pytest.mark.parametrize(
+        "text", ["[1, 2] is a list", "[]", "[1]", '[{"a": 1}]', "[", '{"role": "user"}', "", "null"]
+    )
     def test_text_that_is_no_message_list_is_a_prompt(self, text: str) -> None:
         assert messages([text]) == [[{"role": "user", "content": text}]]
 
@@ -87,12 +89,16 @@ class TestForms:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("source", ["Hi", b"Hi", {"messages": HI}, 7, None, pl.LazyFrame({"prompt": ["Hi"]})])
+    @pytest.mark.parametrize(
+        "source", ["Hi", b"Hi", {"messages": HI}, 7, None, pl.LazyFrame({"prompt": ["Hi"]})]
+    )
     def test_what_holds_no_requests_is_named(self, source: Any) -> None:
         with pytest.raises(ConfigError, match=f"requests={type(source).__name__}"):
             read(source)
 
-    @pytest.mark.parametrize(("column", "wanted"), [(None, "'messages' or 'prompt'"), ("nowhere", "'nowhere'")])
+    @pytest.mark.parametrize(
+        ("column", "wanted"), [(None, "'messages' or 'prompt'"), ("nowhere", "'nowhere'")]
+    )
     def test_a_frame_without_the_column_is_told_its_columns(self, column: str | None, wanted: str) -> None:
         with pytest.raises(ConfigError) as caught:
             read(pl.DataFrame({"question": ["Hi"]}), column=column)
@@ -161,7 +167,9 @@ def bounded(n: int, concurrency: int, asynchronous: bool) -> tuple[list[Any], in
 @pytest.mark.parametrize("asynchronous", [False, True])
 class TestRunning:
     @pytest.mark.parametrize("concurrency", [1, 4, 64])
-    def test_every_request_has_its_own_result_in_its_place(self, asynchronous: bool, concurrency: int) -> None:
+    def test_every_request_has_its_own_result_in_its_place(
+        self, asynchronous: bool, concurrency: int
+    ) -> None:
         results, most, shown = bounded(30, concurrency, asynchronous)
         assert [r.args[0] if isinstance(r, ValueError) else r for r in results] == [
             [n] if n % 3 == 1 else n for n in range(30)

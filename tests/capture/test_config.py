@@ -53,9 +53,7 @@ class TestReading:
     def test_a_byte_order_mark_and_line_ends_of_windows_do_no_harm(self, config: Any) -> None:
         assert read_config(config(b"\xef\xbb\xbfmodel_list: []\r\nrouter_settings: {}\r\n")).model_list == []
 
-    def test_variables_are_filled_in_at_any_depth(
-        self, config: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_variables_are_filled_in_at_any_depth(self, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MK_KEY", "from-env")
         monkeypatch.setenv("MK_EMPTY", "")
         file = config(
@@ -74,7 +72,10 @@ class TestReading:
     @pytest.mark.parametrize(
         ("text", "where"),
         [
-            ("model_list: [{litellm_params: {api_key: os.environ/MK_GONE}}]", "model_list[0].litellm_params.api_key"),
+            (
+                "model_list: [{litellm_params: {api_key: os.environ/MK_GONE}}]",
+                "model_list[0].litellm_params.api_key",
+            ),
             ("model_list: [1, {a: [os.environ/MK_GONE]}]", "model_list[1].a[0]"),
             ("model_list: []\nrouter_settings: {a: {b: os.environ/MK_GONE}}", "router_settings.a.b"),
             ("model_list: []\nlitellm_settings: {key: os.environ/MK_GONE}", "litellm_settings.key"),
@@ -119,11 +120,15 @@ class TestRefusals:
         assert "is no YAML (line " in message
         assert "hunter2" not in message
 
-    @pytest.mark.parametrize("text", ["", "just text", "- a\n- b\n", "42", "router_settings: {}", "Model_List: []"])
+    @pytest.mark.parametrize(
+        "text", ["", "just text", "- a\n- b\n", "42", "router_settings: {}", "Model_List: []"]
+    )
     def test_a_file_without_a_model_list_is_named(self, config: Any, text: str) -> None:
         assert "has no model_list" in refusal(config(text))
 
-    @pytest.mark.parametrize(("text", "kind"), [("{a: 1}", "dict"), ("chat", "str"), ("~", "NoneType"), ("3", "int")])
+    @pytest.mark.parametrize(
+        ("text", "kind"), [("{a: 1}", "dict"), ("chat", "str"), ("~", "NoneType"), ("3", "int")]
+    )
     def test_a_model_list_that_is_no_list_is_named(self, config: Any, text: str, kind: str) -> None:
         assert f"is a {kind}: give a list" in refusal(config(f"model_list: {text}"))
 

@@ -77,7 +77,11 @@ class TestTheDraw:
         assert all(high.mirrors(i) for i in IDS[:1_000] if low.mirrors(i))
 
     def test_another_seed_draws_anew_and_the_same_one_does_not(self) -> None:
-        first, again, other = Policy(sample=0.5, seed=1), Policy(sample=0.5, seed=1), Policy(sample=0.5, seed=2)
+        first, again, other = (
+            Policy(sample=0.5, seed=1),
+            Policy(sample=0.5, seed=1),
+            Policy(sample=0.5, seed=2),
+        )
         drawn = [first.mirrors(i) for i in IDS]
         assert drawn == [again.mirrors(i) for i in IDS]
         agreed = sum(a == other.mirrors(i) for a, i in zip(drawn, IDS, strict=True))
@@ -160,7 +164,8 @@ class TestFunnel:
 
 # what happens next: a call is asked for (expected, cost or None), or the nth under way ends
 steps = st.lists(
-    st.tuples(amounts, st.none() | st.floats(0, 1).map(lambda x: int(x * 2**10) / 2**10)) | st.integers(0, 99),
+    st.tuples(amounts, st.none() | st.floats(0, 1).map(lambda x: int(x * 2**10) / 2**10))
+    | st.integers(0, 99),
     max_size=60,
 )
 

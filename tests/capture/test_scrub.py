@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from mirrorkit.capture.scrub import MASK, Scrubber, is_secret_name, mask_shapes, secrets_in
 
 # a prefix that no other text here holds, so that a secret is found only where it was put
-secrets = st.text(string.ascii_letters + string.digits + "-_.", min_size=4, max_size=30).map(lambda s: "Zq9" + s)
+secrets = st.text(string.ascii_letters + string.digits + "-_.", min_size=4, max_size=30).map(
+    lambda s: "Zq9" + s
+)
 texts = st.text(st.characters(exclude_characters="Z"), max_size=12)
 keys = st.text(st.characters(exclude_characters="Z"), max_size=6)
 odd_atoms = (
@@ -106,7 +108,9 @@ class TestKnownSecrets:
         assert secret not in str(Scrubber([secret]).params({name: value, "api_key": secret, "a": [secret]}))
 
     @given(secrets, texts, texts, st.booleans())
-    def test_are_in_no_text_and_no_error(self, secret: str, before: str, after: str, known_late: bool) -> None:
+    def test_are_in_no_text_and_no_error(
+        self, secret: str, before: str, after: str, known_late: bool
+    ) -> None:
         scrubber = Scrubber().knowing(frozenset([secret])) if known_late else Scrubber([secret])
         for text in (before + secret + after, secret * 3, f"x{secret}x{secret}"):
             for scrubbed in (scrubber.text(text), scrubber.error(text), scrubber.json_text(text)):
@@ -141,7 +145,9 @@ class TestKnownSecrets:
         assert secrets_in(params) == {"Zq9-key", "Zq9-auth", "Zq9-deep", "Zq9-private", "Zq9-hidden"}
 
     @pytest.mark.xfail(reason="error() masks shapes first, and cuts a known secret in two", strict=True)
-    @pytest.mark.parametrize("secret", ["sk-abcdefgh12345.SECONDHALF", "key-12345678/TAIL+tail==", "AKIA0123456789ABCDEF/tail"])
+    @pytest.mark.parametrize(
+        "secret", ["sk-abcdefgh12345.SECONDHALF", "key-12345678/TAIL+tail==", "AKIA0123456789ABCDEF/tail"]
+    )
     def test_no_half_of_a_known_secret_is_left_in_an_error(self, secret: str) -> None:
         assert Scrubber([secret]).error(f"bad key <{secret}>") == f"bad key <{MASK}>"
 
@@ -165,7 +171,11 @@ class TestJson:
 
     @given(
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | keys,
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats(allow_nan=False, allow_infinity=False)
+            | keys,
             lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
             max_leaves=15,
         )
@@ -212,7 +222,9 @@ class TestJson:
         while deep:  # taken apart by hand: freeing it in one go recurses too
             deep = deep[0]
 
-    @pytest.mark.xfail(reason="json.dumps refuses an int of more than 4,300 digits", strict=True, raises=ValueError)
+    @pytest.mark.xfail(
+        reason="json.dumps refuses an int of more than 4,300 digits", strict=True, raises=ValueError
+    )
     def test_a_number_with_thousands_of_digits_is_written(self) -> None:
         stored(Scrubber().json([10**5_000]))
 
@@ -222,7 +234,13 @@ class TestJson:
 
     def test_none_stays_none(self) -> None:
         scrubber = Scrubber(redact=str.upper)
-        assert scrubber.text(None) is scrubber.json(None) is scrubber.error(None) is scrubber.json_text(None) is None
+        assert (
+            scrubber.text(None)
+            is scrubber.json(None)
+            is scrubber.error(None)
+            is scrubber.json_text(None)
+            is None
+        )
 
 
 class TestRedact:
@@ -235,7 +253,9 @@ class TestRedact:
 
     def test_sees_no_secret(self) -> None:
         seen: list[str] = []
-        Scrubber(["Zq9-secret"], lambda text: seen.append(text) or text).json(["a Zq9-secret", {"b": "Zq9-secret"}])
+        Scrubber(["Zq9-secret"], lambda text: seen.append(text) or text).json(
+            ["a Zq9-secret", {"b": "Zq9-secret"}]
+        )
         assert seen == [f"a {MASK}", MASK]
 
     def test_what_it_gives_is_what_is_recorded(self) -> None:
@@ -286,7 +306,9 @@ class TestShapes:
             "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMeKKF2QT4",
         ],
     )
-    @pytest.mark.parametrize("around", ["{}", "Incorrect API key provided: {}.", "key='{}', x", "<{}>", "({})"])
+    @pytest.mark.parametrize(
+        "around", ["{}", "Incorrect API key provided: {}.", "key='{}', x", "<{}>", "({})"]
+    )
     def test_what_looks_like_a_credential_is_masked_in_errors(self, credential: str, around: str) -> None:
         for scrubbed in (mask_shapes(around.format(credential)), Scrubber().error(around.format(credential))):
             assert scrubbed is not None
@@ -297,7 +319,9 @@ class TestShapes:
     @pytest.mark.parametrize("url", ["https://user:pa55-word@host/x", "postgres://u:p%40w@db:5432/x"])
     def test_a_users_password_in_a_url_is_masked(self, url: str) -> None:
         scheme, rest = url.split("://")
-        assert mask_shapes(f"cannot reach {url}") == f"cannot reach {scheme}://{MASK}@{rest.partition('@')[2]}"
+        assert (
+            mask_shapes(f"cannot reach {url}") == f"cannot reach {scheme}://{MASK}@{rest.partition('@')[2]}"
+        )
 
     @pytest.mark.xfail(reason="a URL's password needs a user before it", strict=True)
     def test_a_password_without_a_user_is_masked_too(self) -> None:
@@ -324,13 +348,23 @@ class TestShapes:
 class TestParams:
     @pytest.mark.parametrize(
         "name",
-        ["api_key", "apikey", "API-KEY", "key", "aws_secret_access_key", "aws_session_token", "azure_ad_token"]
+        [
+            "api_key",
+            "apikey",
+            "API-KEY",
+            "key",
+            "aws_secret_access_key",
+            "aws_session_token",
+            "azure_ad_token",
+        ]
         + ["vertex_credentials", "private_key_id", "client_secret", "password", "headers", "extra_headers"]
         + ["authorization", "proxy-authorization", "cookie", "token", "x-api-key", "subscription_key"],
     )
     def test_secret_parameters_are_left_out_and_masked_further_in(self, name: str) -> None:
         assert is_secret_name(name)
-        written = str(Scrubber().params({name: "hunter2", "extra_body": {name: "hunter2", "a": [{name: "hunter2"}]}}))
+        written = str(
+            Scrubber().params({name: "hunter2", "extra_body": {name: "hunter2", "a": [{name: "hunter2"}]}})
+        )
         assert "hunter2" not in written
         assert name not in stored(written)
 
@@ -340,7 +374,10 @@ class TestParams:
         + ["top_logprobs", "logit_bias", "stop", "api_base", "keywords", "monkey", "author", "metadata"],
     )
     def test_what_only_sounds_secret_is_kept(self, name: str) -> None:
-        assert stored(Scrubber().params({name: 7, "extra_body": {name: "x"}})) == {name: 7, "extra_body": {name: "x"}}
+        assert stored(Scrubber().params({name: 7, "extra_body": {name: "x"}})) == {
+            name: 7,
+            "extra_body": {name: "x"},
+        }
 
     def test_a_tool_with_a_property_called_token_keeps_its_shape(self) -> None:
         parameters = {
@@ -360,6 +397,8 @@ class TestParams:
         assert read["function"] == {"name": "log_in", "parameters": {"type": "object", "required": ["token"]}}
 
     @given(with_a_secret(), st.sampled_from(["token", "password", "headers"]))
-    def test_no_text_under_a_secret_name_is_written_known_or_not(self, case: tuple[str, Any], name: str) -> None:
+    def test_no_text_under_a_secret_name_is_written_known_or_not(
+        self, case: tuple[str, Any], name: str
+    ) -> None:
         secret, value = case
         assert secret not in str(Scrubber().params({"extra_body": {name: value}}))

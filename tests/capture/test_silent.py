@@ -68,7 +68,8 @@ names = st.sampled_from(
 requests = st.fixed_dictionaries(
     {},
     optional={
-        "metadata": st.none() | st.dictionaries(st.sampled_from(["tags", "x", "spend_logs_metadata"]), values),
+        "metadata": st.none()
+        | st.dictionaries(st.sampled_from(["tags", "x", "spend_logs_metadata"]), values),
         "stream_options": st.none() | st.dictionaries(st.text(max_size=4), values, max_size=2),
         "extra_headers": st.none() | st.dictionaries(st.text(max_size=9), values, max_size=3),
         "stream": st.booleans(),
