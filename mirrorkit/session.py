@@ -184,19 +184,19 @@ class MirrorSession(Readable):
     @property
     def frame(self) -> pl.DataFrame:
         """The finished pairs so far, one row each, in the order they finished."""
-        self._mirror.sweep()
+        self._mirror.streams.sweep()
         return self._store.frame()
 
     @property
     def funnel(self) -> Funnel:
         """How many requests came in, how many were mirrored, and why the others were not."""
-        self._mirror.sweep()
-        return self._mirror.funnel
+        self._mirror.streams.sweep()
+        return self._mirror.books.funnel
 
     @property
     def spent_usd(self) -> float:
         """What silent calls are known to have cost so far, in US dollars."""
-        return self._mirror.spending.spent
+        return self._mirror.books.spending.spent
 
     @property
     def under_way(self) -> int:
@@ -210,14 +210,14 @@ class MirrorSession(Readable):
             LoopRunning: in a cell or coroutine whose loop has mirrors under way: use `await adrain()`, or
                 `mirrorkit.notebook.allow_nested_loops()` first.
         """
-        self._mirror.sweep()
+        self._mirror.streams.sweep()
         if self._mirror.dispatcher.blocks() and loops.nests():
             return loops.run_nested(self.adrain(timeout_s))
         return self._mirror.dispatcher.drain(timeout_s)
 
     async def adrain(self, timeout_s: float | None = None) -> bool:
         """The same, awaiting."""
-        self._mirror.sweep()
+        self._mirror.streams.sweep()
         return await self._mirror.dispatcher.adrain(timeout_s)
 
     def close(self) -> None:
@@ -226,13 +226,13 @@ class MirrorSession(Readable):
         Raises:
             LoopRunning: as `drain` does; use `await aclose()`.
         """
-        self._mirror.leave_streams()
+        self._mirror.streams.leave()
         self.drain()
         self._shut()
 
     async def aclose(self) -> None:
         """The same, awaiting."""
-        self._mirror.leave_streams()
+        self._mirror.streams.leave()
         await self.adrain()
         self._shut()
 
@@ -258,17 +258,17 @@ class MirrorSession(Readable):
         return len(self._store)
 
     def __repr__(self) -> str:
-        mirror, funnel = self._mirror, self.funnel
+        books, funnel = self._mirror.books, self.funnel
         parts = [
             f"{funnel.requests:,} requests",
             f"{funnel.mirrored:,} mirrored",
             f"{len(self._store):,} pairs",
             f"{self.under_way:,} under way",
-            f"${mirror.spending.spent:.3g} spent"
-            + ("" if mirror.policy.budget_usd is None else f" of ${mirror.policy.budget_usd:g}"),
+            f"${books.spending.spent:.3g} spent"
+            + ("" if books.spending.limit is None else f" of ${books.spending.limit:g}"),
         ]
-        if mirror.faults:
-            parts.append(f"{mirror.faults:,} faults (last: {mirror.last_fault})")
+        if books.faults:
+            parts.append(f"{books.faults:,} faults (last: {books.last_fault})")
         return f"<MirrorSession {'closed' if self._closed else 'open'}: {', '.join(parts)}>"
 
     def __getattr__(self, name: str) -> Any:
@@ -317,7 +317,7 @@ class MirrorSession(Readable):
 
     def _finish(self) -> None:
         if not self._closed:
-            self._mirror.leave_streams()
+            self._mirror.streams.leave()
             self._mirror.dispatcher.finish_at_exit()
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,7 +40,18 @@ def run(script: str, *args: str) -> Any:
 @pytest.fixture
 def recording(tmp_path: Path) -> str:
     file = tmp_path / "pairs.parquet"
-    mk.Recording(mk.SCHEMA.frame()).to_parquet(file)
+    call = mk.Call(status="ok", latency_s=1.0)
+    head = {"pair_id": "p", "request_id": "r", "trace_id": "t", "arm": "next", "call_type": "completion"}
+    rest = {
+        "lag_s": 1.0,
+        "cluster": None,
+        "tags": (),
+        "model_group": "chat",
+        "messages": None,
+        "params": None,
+    }
+    pair = mk.Pair(**head, **rest, started_at=datetime.now(UTC), stream=False, primary=call, silent=call)
+    mk.Recording(mk.SCHEMA.frame([pair])).to_parquet(file)
     return str(file)
 
 

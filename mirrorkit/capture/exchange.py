@@ -3,84 +3,97 @@
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mirrorkit.capture.adapter import Endpoint
 from mirrorkit.capture.observe import Seen, Watch
-from mirrorkit.capture.scrub import Scrubber, secrets_in
-from mirrorkit.capture.streams import is_stream
-from mirrorkit.records import Call, Request
+from mirrorkit.capture.streams import OpenStreams, is_stream
+from mirrorkit.records import Request
 
-if TYPE_CHECKING:
-    from mirrorkit.capture.mirror import Mirror
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as it came in, with what its silent calls need of it."""
+
+    request: Request
+    endpoint: Endpoint
+    copied: Mapping[str, Any]
+    """a deep copy of the caller's keywords, made before the primary ran"""
+    loop: asyncio.AbstractEventLoop | None
+    """the caller's event loop; None for a blocking call"""
 
 
 class Exchange:
-    """One request that may be mirrored, from before its primary is sent until it has settled."""
+    """A primary's call: sent, watched, and settled once, however it ends.
+
+    `on_settled` hears what was seen of it, the deployment last picked in the requested group, and when it
+    was sent (seconds of the watch's clock).
+    """
 
     def __init__(
         self,
-        mirror: "Mirror",
-        endpoint: Endpoint,
+        asked: Asked,
         kwargs: Mapping[str, Any],
-        copied: Mapping[str, Any],
-        request: Request,
-        loop: asyncio.AbstractEventLoop | None,
+        streams: OpenStreams,
+        on_settled: Callable[[Asked, Seen, Watch], None],
+        on_fault: Callable[[BaseException], None],
     ) -> None:
-        self.endpoint = endpoint
-        self.copied = copied
-        self.request = request
-        self.loop = loop
-        self.stream: Any = None
-        self._mirror = mirror
-        self._settled = False
-        # The Router writes into this dict what it did; the caller's own stays as it is.
-        self._metadata: dict[str, Any] = _loose_copy(kwargs.get(endpoint.metadata))
-        self._kwargs = {**kwargs, endpoint.metadata: self._metadata, "litellm_trace_id": request.trace_id}
+        self._asked = asked
+        self._streams = streams
+        self._on_settled = on_settled
+        self._on_fault = on_fault
         self._lock = threading.Lock()
-        self._primary: Call | None = None
-        self._texts: tuple[str | None, str | None] | None = None
+        self._settled = False
+        self._stream: Any = None
+        # The Router writes into this dict what it did; the caller's own stays as it is.
+        self._metadata: dict[str, Any] = _loose_copy(kwargs.get(asked.endpoint.metadata))
+        self._kwargs = {
+            **kwargs,
+            asked.endpoint.metadata: self._metadata,
+            "litellm_trace_id": asked.request.trace_id,
+        }
 
     def sent(self) -> dict[str, Any]:
         """The primary's keywords; its clock starts here."""
         kwargs, self._kwargs = self._kwargs, {}
-        self.watch = Watch(self._metadata)
+        self._watch = Watch(self._metadata)
         return kwargs
 
     def answered(self, answer: Any, stream_type: Callable[[Any, "Exchange"], Any]) -> Any:
         """The primary answered: what the caller gets, which is the answer itself unless it is a stream."""
-        if self.request.stream and is_stream(answer):
-            self.stream = answer
-            self._mirror.passing(self)
+        if self._asked.request.stream and is_stream(answer):
+            self._stream = answer
+            self._streams.add(self)
             return stream_type(answer, self)
-        self._observe(self.watch.answered, answer)
+        self._observe(self._watch.answered, answer)
         return answer
 
     def chunk(self, chunk: Any) -> None:
         """A chunk of the primary's stream passes."""
         try:
-            self.watch.chunk(chunk)
+            self._watch.chunk(chunk)
         except Exception as fault:  # a shape we do not know: the caller gets its chunk all the same
-            self._mirror.fault(fault)
+            self._on_fault(fault)
 
     def ended(self, stream: Any) -> None:
         """The primary's stream came to its end."""
-        self._observe(self.watch.streamed, stream)
+        self._observe(self._watch.streamed, stream)
 
     def broke(self, error: BaseException, stream: Any = None) -> None:
         """The primary raised, before or amid its stream."""
-        self._observe(self.watch.failed, error, stream)
+        self._observe(self._watch.failed, error, stream)
 
-    def left(self, stream: Any) -> None:
+    def left(self) -> None:
         """The caller stopped reading the primary's stream."""
-        self._observe(self.watch.abandoned, stream)
+        self._observe(self._watch.abandoned, self._stream)
 
-    def lost(self, stream: Any) -> None:
+    def lost(self) -> None:
         """The caller dropped the primary's stream."""
         if not self._settled:
-            self._mirror.lost(self, self.watch.abandoned(stream))
+            seen = self._watch.abandoned(self._stream)
+            self._streams.lost(lambda: self._settle(seen))
 
     def _observe(self, see: Callable[..., Seen], *shown: Any) -> None:
         if self._settled:
@@ -88,49 +101,17 @@ class Exchange:
         try:
             seen = see(*shown)
         except Exception as fault:  # a shape we do not know: the pair is recorded with what is known
-            self._mirror.fault(fault)
-            seen = self.watch.bare("ok")
-        self.settle(seen)
+            self._on_fault(fault)
+            seen = self._watch.bare("ok")
+        self._settle(seen)
 
-    def settle(self, seen: Seen) -> None:
-        """The primary is done, once: mirror it, or count that it was cancelled."""
+    def _settle(self, seen: Seen) -> None:
         with self._lock:
             if self._settled:
                 return
             self._settled = True
-        self._mirror.passed(self)
-        try:
-            seen, picked = self._mirror.located(self.request, seen, self.watch.picked)
-            cancelled = seen.status == "cancelled"
-            outcome = "cancelled" if cancelled else self._mirror.hand_over(self, seen, picked)
-        except Exception as fault:  # the primary has its answer, and keeps it
-            self._mirror.fault(fault)
-            outcome = "faulted"
-        self._mirror.count(outcome)
-
-    def texts(self, scrubber: Scrubber) -> tuple[str | None, str | None]:
-        """The request's messages and parameters as they are recorded, worked out once for all arms."""
-        with self._lock:
-            if self._texts is None:
-                self._texts = scrubber.json(self.request.payload), scrubber.params(self.request.params)
-            return self._texts
-
-    def primary(self, seen: Seen, scrubber: Scrubber) -> Call:
-        """The primary's Call as it is recorded, worked out once for all arms."""
-        with self._lock:
-            if self._primary is None:
-                self._primary = self.priced(seen, scrubber)
-            return self._primary
-
-    def priced(self, seen: Seen, scrubber: Scrubber) -> Call:
-        """One side's Call as it is recorded."""
-        tools = self.request.params.get("tools")
-        call = self._mirror.pricer.call(seen, self.request.payload, tools, self.request.call_type)
-        return _clean(call, scrubber)
-
-    def scrubber(self) -> Scrubber:
-        """The session's scrubber, knowing this request's own secrets too."""
-        return self._mirror.scrubber.knowing(secrets_in(self.copied))
+        self._streams.discard(self)
+        self._on_settled(self._asked, seen, self._watch)
 
 
 def request_of(
@@ -162,12 +143,3 @@ def _loose_copy(metadata: Any) -> dict[str, Any]:
     if not isinstance(metadata, Mapping):
         return {}
     return {k: v.copy() if isinstance(v, dict | list) else v for k, v in metadata.items()}
-
-
-def _clean(call: Call, scrubber: Scrubber) -> Call:
-    return replace(
-        call,
-        error_message=scrubber.error(call.error_message),
-        output=scrubber.text(call.output),
-        tool_calls=scrubber.json_text(call.tool_calls),
-    )

@@ -23,7 +23,7 @@ class Seen:
     """
 
     status: Status
-    latency_s: float
+    latency_s: float | None = None
     ttft_s: float | None = None
     error: BaseException | None = None
     attempts: int | None = None
@@ -225,7 +225,8 @@ class Pricer:
             model=seen.model or _bare(seen.litellm_model),
             provider=seen.provider or _provider(seen.litellm_model),
             deployment_id=seen.deployment_id,
-            latency_s=seen.latency_s,
+            # there was no last byte to time
+            latency_s=None if seen.status == "abandoned" else seen.latency_s,
             ttft_s=seen.ttft_s,
             overhead_s=seen.overhead_s,
             input_tokens=None if usage is None else usage.input_tokens,

@@ -1,4 +1,4 @@
-"""The silent half: what a silent call sends, and the job that sends it and records the pair."""
+"""The silent half: what a silent call sends, and the job that sends it."""
 
 import asyncio
 import threading
@@ -6,18 +6,15 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mirrorkit.capture.adapter import Endpoint
+from mirrorkit.capture.adapter import Adapter, Endpoint
+from mirrorkit.capture.exchange import Asked
 from mirrorkit.capture.observe import Seen, Watch
-from mirrorkit.capture.scrub import Scrubber
+from mirrorkit.capture.policy import Policy
 from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import is_stream
-from mirrorkit.records import CONTROL, Call, Pair
-
-if TYPE_CHECKING:
-    from mirrorkit.capture.exchange import Exchange
-    from mirrorkit.capture.mirror import Mirror
+from mirrorkit.records import CONTROL
 
 # LiteLLM's own time-out comes first, so that its loggers hear of it; this backstop ends what trickles on.
 _BACKSTOP_S = 0.2
@@ -128,94 +125,103 @@ class SilentCall:
     """One silent call: a Job that can be made blocking or awaiting, and is recorded once."""
 
     def __init__(
-        self, mirror: "Mirror", exchange: "Exchange", primary: Seen, arm: str, group: str, expected: float
+        self,
+        asked: Asked,
+        arm: str,
+        group: str,
+        *,
+        adapter: Adapter,
+        policy: Policy,
+        primary_call_id: str | None,
+        on_done: Callable[["SilentCall", Seen, float | None], None],
     ) -> None:
-        self.expected = expected
-        self._mirror = mirror
-        self._exchange = exchange
-        self._primary = primary
-        self._arm = arm
+        self.arm = arm
+        self.pair_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{asked.request.request_id}/{arm}"))
+        self._asked = asked
         self._group = group
-        self._pair_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{exchange.request.request_id}/{arm}"))
+        self._adapter = adapter
+        self._policy = policy
+        self._primary_call_id = primary_call_id
+        self._on_done = on_done
         self._lock = threading.Lock()
-        self._recorded = False
+        self._done = False
         self._cut_off = 0
 
     def run(self) -> None:
         """Make the call, blocking."""
-        watch, kwargs = self._begin()
-        stream: Any = None
+        watch, stream = Watch({}), None
         try:
-            answer = self._send(is_async=False)(**kwargs)
-            if not is_stream(answer):
-                seen = watch.answered(answer)
-            else:
+            watch, kwargs = self._begin()
+            answer = self._method(is_async=False)(**kwargs)
+            if is_stream(answer):
                 stream = answer
                 for chunk in stream:
                     watch.chunk(chunk)
                     self._check_time(watch)
                 seen = watch.streamed(stream)
+            else:
+                seen = watch.answered(answer)
         except BaseException as error:
             seen = watch.failed(error, stream)
-        self._record(watch, seen)
+        self._finish(seen, watch.started)
 
     async def arun(self) -> None:
         """Make the call, awaiting."""
-        watch, kwargs = self._begin()
-        stream: Any = None
+        watch, stream = Watch({}), None
         try:
+            watch, kwargs = self._begin()
             async with asyncio.timeout(self._backstop()):
-                answer = await self._send(is_async=True)(**kwargs)
-                if not is_stream(answer):
-                    seen = watch.answered(answer)
-                else:
+                answer = await self._method(is_async=True)(**kwargs)
+                if is_stream(answer):
                     stream = answer
                     async for chunk in stream:
                         watch.chunk(chunk)
                     seen = watch.streamed(stream)
+                else:
+                    seen = watch.answered(answer)
+        except (KeyboardInterrupt, SystemExit) as error:
+            # it was meant for whatever the loop runs, not for this task, which it hit
+            self._finish(watch.failed(error, stream), watch.started)
+            raise
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 self._cut_off += 1
                 raise
             seen = watch.failed(self._named(error), stream)
-        self._record(watch, seen)
+        self._finish(seen, watch.started)
 
     def drop(self) -> None:
         """Record that the call was given up."""
-        watch = Watch({})
-        self._record(
-            watch,
-            watch.failed(asyncio.CancelledError("the session ended before this silent call")),
-            sent=False,
-        )
+        error = asyncio.CancelledError("the session ended before this silent call was made")
+        self._finish(Seen("cancelled", error=error, attempts=0), None)
 
     def _begin(self) -> tuple[Watch, dict[str, Any]]:
-        request, policy = self._exchange.request, self._mirror.policy
+        asked = self._asked
         kwargs = silent_kwargs(
-            self._exchange.copied,
-            self._exchange.endpoint,
+            asked.copied,
+            asked.endpoint,
             group=self._group,
-            own_group=self._arm == CONTROL,
-            trace_id=request.trace_id,
+            own_group=self.arm == CONTROL,
+            trace_id=asked.request.trace_id,
             marks={
                 SILENT_TAG: True,
-                "mirrorkit_pair_id": self._pair_id,
-                "mirrorkit_request_id": request.request_id,
-                "mirrorkit_arm": self._arm,
-                "mirrorkit_primary_call_id": self._primary.call_id,
+                "mirrorkit_pair_id": self.pair_id,
+                "mirrorkit_request_id": asked.request.request_id,
+                "mirrorkit_arm": self.arm,
+                "mirrorkit_primary_call_id": self._primary_call_id,
             },
-            add_tag=not self._mirror.adapter.filters_by_tags(),
-            retries=policy.silent_retries,
-            timeout_s=policy.timeout_s,
+            add_tag=not self._adapter.filters_by_tags(),
+            retries=self._policy.silent_retries,
+            timeout_s=self._policy.timeout_s,
         )
-        return Watch(kwargs[self._exchange.endpoint.metadata]), kwargs
+        return Watch(kwargs[asked.endpoint.metadata]), kwargs
 
-    def _send(self, is_async: bool) -> Callable[..., Any]:
-        return self._mirror.adapter.method(self._exchange.endpoint.call_type, is_async)
+    def _method(self, is_async: bool) -> Callable[..., Any]:
+        return self._adapter.method(self._asked.endpoint.call_type, is_async)
 
     def _backstop(self) -> float | None:
-        timeout_s = self._mirror.policy.timeout_s
+        timeout_s = self._policy.timeout_s
         return None if timeout_s is None else timeout_s + _BACKSTOP_S
 
     def _check_time(self, watch: Watch) -> None:
@@ -227,49 +233,14 @@ class SilentCall:
         return self._timed_out() if isinstance(error, TimeoutError) and not str(error) else error
 
     def _timed_out(self) -> TimeoutError:
-        return TimeoutError(f"no whole answer within timeout_s={self._mirror.policy.timeout_s:g} s")
+        return TimeoutError(f"no whole answer within timeout_s={self._policy.timeout_s:g} s")
 
-    def _record(self, watch: Watch, seen: Seen, sent: bool = True) -> None:
+    def _finish(self, seen: Seen, started: float | None) -> None:
         with self._lock:
-            if self._recorded:
+            if self._done:
                 return
-            self._recorded = True
-        cost: float | None = None
-        try:
-            pair = self._pair(watch, seen, sent)
-            cost = pair.silent.cost_usd
-            self._mirror.unpriced(pair.silent)
-            self._mirror.sink(pair)
-        except Exception as fault:
-            self._mirror.fault(fault)
-        finally:
-            self._mirror.settle(self.expected, cost)
-
-    def _pair(self, watch: Watch, seen: Seen, sent: bool) -> Pair:
-        exchange, request = self._exchange, self._exchange.request
-        scrubber = exchange.scrubber()
-        messages, params = exchange.texts(scrubber)
-        return Pair(
-            pair_id=self._pair_id,
-            request_id=request.request_id,
-            trace_id=request.trace_id,
-            arm=self._arm,
-            call_type=request.call_type,
-            started_at=request.started_at,
-            lag_s=watch.started - exchange.watch.started if sent else None,
-            cluster=scrubber.text(request.cluster),
-            tags=tuple(scrubber.text(tag) or "" for tag in request.tags),
-            model_group=request.model_group,
-            messages=messages,
-            params=params,
-            stream=request.stream,
-            primary=exchange.primary(self._primary, scrubber),
-            silent=self._silent(seen, scrubber, sent),
-        )
-
-    def _silent(self, seen: Seen, scrubber: Scrubber, sent: bool) -> Call:
-        call = self._exchange.priced(seen, scrubber)
-        if not sent:
-            return replace(call, attempts=self._cut_off, latency_s=None)
-        # a call that was cut off by its loop's end had been sent, and counts
-        return replace(call, attempts=None if call.attempts is None else call.attempts + self._cut_off)
+            self._done = True
+        if seen.attempts is not None:
+            # a call that was cut off by its loop's end had been sent, and counts
+            seen = replace(seen, attempts=seen.attempts + self._cut_off)
+        self._on_done(self, seen, started)

@@ -2,13 +2,14 @@
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 
 class Passing(Protocol):
-    """What a stream tells of itself as it passes; `ended` and its like are heard once, the first time."""
+    """What hears of a stream as it passes; of its end only the first time."""
 
     def chunk(self, chunk: Any) -> None:
         """A chunk came, and is about to be passed on."""
@@ -19,11 +20,46 @@ class Passing(Protocol):
     def broke(self, error: BaseException, stream: Any) -> None:
         """The stream raised."""
 
-    def left(self, stream: Any) -> None:
+    def left(self) -> None:
         """The caller closed it, or was cancelled, before its end."""
 
-    def lost(self, stream: Any) -> None:
+    def lost(self) -> None:
         """Nobody holds it any more; called by the garbage collector, so it must not take a lock."""
+
+
+class OpenStreams:
+    """The streams that primaries are reading, and those that were dropped unread."""
+
+    def __init__(self) -> None:
+        self._open: set[Passing] = set()
+        self._lost: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def add(self, passing: Passing) -> None:
+        """A stream began."""
+        self._open.add(passing)
+
+    def discard(self, passing: Passing) -> None:
+        """A stream is over, however it ended."""
+        self._open.discard(passing)
+
+    def lost(self, settle: Callable[[], None]) -> None:
+        """A stream was dropped unread: it is settled at the next sweep, as no lock is taken here."""
+        self._lost.put(settle)
+
+    def sweep(self) -> None:
+        """Settle the streams that were dropped unread."""
+        while True:
+            try:
+                settle = self._lost.get_nowait()
+            except Empty:
+                return
+            settle()
+
+    def leave(self) -> None:
+        """Settle those still open as left by their readers: the session ends before they do."""
+        self.sweep()
+        for passing in tuple(self._open):
+            passing.left()
 
 
 def is_stream(answer: Any) -> bool:
@@ -38,7 +74,7 @@ class _Stream:
         self._inner = inner
         self._passing = passing
         # the callback must not hold this object, or it would never be lost
-        weakref.finalize(self, passing.lost, inner).atexit = False
+        weakref.finalize(self, passing.lost).atexit = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -60,7 +96,7 @@ class MirroredStream(_Stream, Iterator[Any]):
             self._passing.ended(self._inner)
             raise
         except (KeyboardInterrupt, SystemExit):
-            self._passing.left(self._inner)
+            self._passing.left()
             raise
         except BaseException as error:
             self._passing.broke(error, self._inner)
@@ -70,7 +106,7 @@ class MirroredStream(_Stream, Iterator[Any]):
 
     def close(self) -> None:
         """Stop reading: the row says `abandoned`, unless the stream had come to its end."""
-        self._passing.left(self._inner)
+        self._passing.left()
         close = getattr(self._inner, "close", None)
         if callable(close):
             close()
@@ -97,7 +133,7 @@ class AsyncMirroredStream(_Stream, AsyncIterator[Any]):
             self._passing.ended(self._inner)
             raise
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit):
-            self._passing.left(self._inner)
+            self._passing.left()
             raise
         except BaseException as error:
             self._passing.broke(error, self._inner)
@@ -107,7 +143,7 @@ class AsyncMirroredStream(_Stream, AsyncIterator[Any]):
 
     async def aclose(self) -> None:
         """Stop reading: the row says `abandoned`, unless the stream had come to its end."""
-        self._passing.left(self._inner)
+        self._passing.left()
         aclose = getattr(self._inner, "aclose", None)
         if callable(aclose):
             await aclose()

@@ -284,7 +284,8 @@ kinds = {
 for kind, call in kinds.items():
     before = set(sys.modules)
     call()
-    new = [m for m in set(sys.modules) - before if m.split(".")[0] in ("litellm", "openai", "mcp", "tiktoken")]
+    new = set(sys.modules) - before
+    new = [m for m in new if m.split(".")[0] in ("litellm", "openai", "mcp", "tiktoken")]
     print(kind, *sorted(new))
 sim.stop()
 """

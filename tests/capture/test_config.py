@@ -58,7 +58,8 @@ class TestReading:
         monkeypatch.setenv("MK_EMPTY", "")
         file = config(
             "model_list:\n- model_name: chat\n  litellm_params:\n    api_key: os.environ/MK_KEY\n"
-            "    extra_headers: {x: [os.environ/MK_KEY, {y: os.environ/MK_EMPTY}]}\n    note: see os.environ/X\n"
+            "    extra_headers: {x: [os.environ/MK_KEY, {y: os.environ/MK_EMPTY}]}\n"
+            "    note: see os.environ/X\n"
             "router_settings: {redis_password: os.environ/MK_KEY}\n"
         )
         read = read_config(file)

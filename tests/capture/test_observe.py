@@ -204,8 +204,19 @@ class TestStreams:
 
     @pytest.mark.parametrize(
         "odd",
-        [None, {}, 7, {"choices": None}, {"choices": []}, {"choices": [{}]}, {"choices": [{"delta": None}]}]
-        + [delta(content=None), delta(content=""), delta(tool_calls=None), delta(tool_calls=[])],
+        [
+            None,
+            {},
+            7,
+            {"choices": None},
+            {"choices": []},
+            {"choices": [{}]},
+            {"choices": [{"delta": None}]},
+            delta(content=None),
+            delta(content=""),
+            delta(tool_calls=None),
+            delta(tool_calls=[]),
+        ],
     )
     def test_chunks_that_say_nothing_start_no_clock_and_lose_no_text(self, odd: Any) -> None:
         one = watch()
@@ -387,16 +398,17 @@ class TestWhoAndHow:
         )
 
 
-class TestPrices:
-    PRICED = {"input_cost_per_token": 1e-6}
+PRICED = {"input_cost_per_token": 1e-6}
 
+
+class TestPrices:
     def seen(self, **fields: Any) -> Seen:
         base = {"deployment_id": "d", "litellm_model": "openai/gpt-4o", "response_cost": 0.5}
         return Seen("ok", 1.0, **(base | fields))
 
     def test_a_known_cost_is_taken(self) -> None:
-        assert call_of(self.seen(), self.PRICED).cost_usd == 0.5
-        assert call_of(self.seen(response_cost=0.0), self.PRICED).cost_usd == 0.0
+        assert call_of(self.seen(), PRICED).cost_usd == 0.5
+        assert call_of(self.seen(response_cost=0.0), PRICED).cost_usd == 0.0
 
     @pytest.mark.parametrize("info", [None, {}, {"input_cost_per_token": None}, {"mode": "chat"}])
     def test_a_model_without_a_price_has_no_cost_not_0(self, info: Any) -> None:
@@ -404,7 +416,7 @@ class TestPrices:
 
     @pytest.mark.parametrize("unknown", [{"deployment_id": None}, {"litellm_model": None}])
     def test_an_unknown_deployment_has_no_cost(self, unknown: Any) -> None:
-        assert call_of(self.seen(**unknown), self.PRICED).cost_usd is None
+        assert call_of(self.seen(**unknown), PRICED).cost_usd is None
 
     def test_a_price_table_that_raises_has_no_cost(self) -> None:
         def table(deployment_id: str, model: str) -> Any:
@@ -414,23 +426,23 @@ class TestPrices:
 
     def test_the_table_is_asked_once_for_each_deployment(self) -> None:
         asked: list[Any] = []
-        pricer = Pricer(lambda *which: asked.append(which) or self.PRICED)
+        pricer = Pricer(lambda *which: asked.append(which) or PRICED)
         for deployment in "abab":
             pricer.call(self.seen(deployment_id=deployment), None, None, "completion")
         assert asked == [("a", "openai/gpt-4o"), ("b", "openai/gpt-4o")]
 
     def test_an_answer_from_the_cache_costs_nothing_and_an_error_is_unknown(self) -> None:
-        assert call_of(self.seen(cache_hit=True), self.PRICED).cost_usd == 0.0
+        assert call_of(self.seen(cache_hit=True), PRICED).cost_usd == 0.0
         failed = Seen(
             "error", 1.0, error=Bare(), deployment_id="d", litellm_model="openai/gpt-4o", response_cost=0.5
         )
-        assert call_of(failed, self.PRICED).cost_usd is None
+        assert call_of(failed, PRICED).cost_usd is None
 
     def test_a_stream_is_priced_by_its_tokens(self) -> None:
         usage = streamed({"choices": [], "usage": USAGE}).usage
-        call = call_of(self.seen(streamed=True, response_cost=99.0, usage=usage), self.PRICED)
+        call = call_of(self.seen(streamed=True, response_cost=99.0, usage=usage), PRICED)
         price = litellm.model_cost["gpt-4o"]
         assert call.cost_usd == pytest.approx(
             7 * price["input_cost_per_token"] + 3 * price["output_cost_per_token"]
         )
-        assert call_of(self.seen(streamed=True, usage=None), self.PRICED, request=object()).cost_usd is None
+        assert call_of(self.seen(streamed=True, usage=None), PRICED, request=object()).cost_usd is None

@@ -1,4 +1,4 @@
-"""What is mirrored is a repeatable, unbiased draw; what is counted adds up; what is spent keeps to its limit."""
+"""What is mirrored is a repeatable, unbiased draw; counts add up; spending keeps to its limit."""
 
 import math
 from typing import Any, get_args

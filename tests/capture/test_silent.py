@@ -147,8 +147,19 @@ def test_credentials_stay_with_the_primarys_group(name: str) -> None:
 @pytest.mark.parametrize("field", ["headers", "extra_headers"])
 @pytest.mark.parametrize(
     "header",
-    ["Authorization", "AUTHORIZATION", "Proxy-Authorization", "api-key", "X-Api-Key", "x-goog-api-key"]
-    + ["X-Amz-Security-Token", "Cookie", "Set-Cookie", "X-Client-Secret", "my_api_key"],
+    [
+        "Authorization",
+        "AUTHORIZATION",
+        "Proxy-Authorization",
+        "api-key",
+        "X-Api-Key",
+        "x-goog-api-key",
+        "X-Amz-Security-Token",
+        "Cookie",
+        "Set-Cookie",
+        "X-Client-Secret",
+        "my_api_key",
+    ],
 )
 def test_credential_headers_go_whatever_their_case_and_the_others_stay(field: str, header: str) -> None:
     kwargs = {field: {header: "s3cret", "X-Team": "search"}}

@@ -43,7 +43,8 @@ def run(script: str) -> list[str]:
 def test_importing_mirrorkit_leaves_asyncio_as_it_is() -> None:
     script = """
 import asyncio, sys
-before = {name: getattr(asyncio, name) for name in ("run", "Task", "Future", "get_event_loop", "new_event_loop")}
+names = ("run", "Task", "Future", "get_event_loop", "new_event_loop")
+before = {name: getattr(asyncio, name) for name in names}
 run_until_complete, policy = asyncio.BaseEventLoop.run_until_complete, asyncio.get_event_loop_policy()
 import mirrorkit, mirrorkit.session, mirrorkit.notebook.loops
 assert all(getattr(asyncio, name) is value for name, value in before.items())

@@ -1,0 +1,75 @@
+"""The session's books: what came in, what it cost, and what went wrong in the background."""
+
+import threading
+import warnings
+from collections.abc import Iterable
+from typing import Literal
+
+from mirrorkit.capture.policy import Funnel, Reason, Spending
+from mirrorkit.capture.scrub import Scrubber
+from mirrorkit.errors import MirrorWarning
+from mirrorkit.records import Call
+
+
+class Books:
+    """Counts, spending and faults, kept for many threads; nothing here ever raises at a caller."""
+
+    def __init__(self, budget_usd: float | None, secrets: Iterable[str] = ()) -> None:
+        self.funnel = Funnel()
+        self.spending = Spending(budget_usd)
+        self.faults = 0
+        self.last_fault: str | None = None
+        # without the user's redact, whose own faults are told here
+        self._scrubber = Scrubber(secrets)
+        self._lock = threading.Lock()
+        self._warned: set[str] = set()
+
+    def count(self, outcome: Literal["opened", "mirrored"] | Reason) -> None:
+        """Count a request that came in, or what became of it."""
+        with self._lock:
+            self.funnel = self.funnel.opened() if outcome == "opened" else self.funnel.settled(outcome)
+
+    def reserve(self, calls: int, primary_cost: float | None) -> float | None:
+        """Set aside what so many silent calls will cost; gives that of one, or None if the budget is spent."""
+        with self._lock:
+            if not self.spending.allows():
+                return None
+            expected = self.spending.expect(primary_cost)
+            for _ in range(calls):
+                self.spending = self.spending.reserve(expected)
+            return expected
+
+    def settle(self, expected: float, call: Call | None = None) -> None:
+        """A silent call ended as this Call, or (None) was not sent after all."""
+        cost = None if call is None else call.cost_usd
+        with self._lock:
+            self.spending = self.spending.settle(expected, cost)
+        if call is not None and call.status == "ok" and cost is None and self.spending.limit is not None:
+            self._warn_once(
+                "budget",
+                f"budget_usd={self.spending.limit:g} cannot be kept: LiteLLM has no price for "
+                f"{call.model!r}. Give its deployment an input_cost_per_token and an output_cost_per_token.",
+            )
+
+    def fault(self, error: BaseException) -> None:
+        """A fault in the background, ours or of the user's hooks: count it, warn once."""
+        text = self._scrubber.error(str(error))
+        with self._lock:
+            self.faults += 1
+            self.last_fault = f"{type(error).__name__}: {text}"
+        self._warn_once(
+            "fault",
+            f"a mirror had a fault of its own ({self.last_fault}); primaries are not affected. "
+            "Further ones are only counted, see repr(session).",
+        )
+
+    def _warn_once(self, kind: str, message: str) -> None:
+        with self._lock:
+            if kind in self._warned:
+                return
+            self._warned.add(kind)
+        # where warnings are errors, this one must still not reach a primary
+        try:
+            warnings.warn(message, MirrorWarning, stacklevel=2)
+        except MirrorWarning:
+            self.last_fault = message

@@ -1,0 +1,90 @@
+"""What is recorded of one request: its texts, made safe, and the pairs it takes part in."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mirrorkit.capture.observe import Pricer, Seen
+from mirrorkit.capture.scrub import Scrubber, secrets_in
+from mirrorkit.records import Call, Pair, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """What a session needs to turn what was seen into rows."""
+
+    pricer: Pricer
+    scrubber: Scrubber
+    on_fault: Callable[[BaseException], None]
+
+
+class RequestRecord:
+    """One request's part of its rows, worked out once for all its arms, when the first is recorded.
+
+    `params` are the request's keywords, whose own secrets are masked too.
+    """
+
+    def __init__(self, recorder: Recorder, request: Request, params: Mapping[str, Any]) -> None:
+        self._recorder = recorder
+        self._request = request
+        self._params = params
+        self._lock = threading.Lock()
+        self._primary: Call | None = None
+        self._texts: tuple[str | None, str | None, str | None, tuple[str, ...]] | None = None
+
+    def pair(self, pair_id: str, arm: str, lag_s: float | None, primary: Seen, silent: Seen) -> Pair:
+        """The row of one silent call; what cannot be worked out in it is null, but the row is there."""
+        request, scrubber = self._request, self._recorder.scrubber.knowing(secrets_in(self._params))
+        with self._lock:
+            if self._primary is None:
+                self._primary = self._call(primary, scrubber)
+            if self._texts is None:
+                self._texts = self._safe_texts(scrubber)
+        messages, params, cluster, tags = self._texts
+        return Pair(
+            pair_id=pair_id,
+            request_id=request.request_id,
+            trace_id=request.trace_id,
+            arm=arm,
+            call_type=request.call_type,
+            started_at=request.started_at,
+            lag_s=lag_s,
+            cluster=cluster,
+            tags=tags,
+            model_group=request.model_group,
+            messages=messages,
+            params=params,
+            stream=request.stream,
+            primary=self._primary,
+            silent=self._call(silent, scrubber),
+        )
+
+    def _call(self, seen: Seen, scrubber: Scrubber) -> Call:
+        request = self._request
+        try:
+            call = self._recorder.pricer.call(
+                seen, request.payload, request.params.get("tools"), request.call_type
+            )
+            return replace(
+                call,
+                error_message=scrubber.error(call.error_message),
+                output=scrubber.text(call.output),
+                tool_calls=scrubber.json_text(call.tool_calls),
+            )
+        except Exception as fault:  # a shape we do not know
+            self._recorder.on_fault(fault)
+            return Call(seen.status, latency_s=seen.latency_s, deployment_id=seen.deployment_id)
+
+    def _safe_texts(self, scrubber: Scrubber) -> tuple[str | None, str | None, str | None, tuple[str, ...]]:
+        request = self._request
+        try:
+            return (
+                scrubber.json(request.payload),
+                scrubber.params(request.params),
+                scrubber.text(request.cluster),
+                tuple(scrubber.text(tag) or "" for tag in request.tags),
+            )
+        except Exception as fault:  # a shape we do not know
+            self._recorder.on_fault(fault)
+            return None, None, None, ()
