@@ -109,7 +109,14 @@ def litellm_state() -> Iterator[Any]:
 
     # a logger is copied from `callbacks` to the other lists at the first call
     lists = ("callbacks", "input_callback", "success_callback", "failure_callback")
-    names = (*lists, "_async_success_callback", "_async_failure_callback", "cache", "drop_params", "num_retries")
+    names = (
+        *lists,
+        "_async_success_callback",
+        "_async_failure_callback",
+        "cache",
+        "drop_params",
+        "num_retries",
+    )
     before = {name: copy.copy(getattr(litellm, name)) for name in names}
     yield litellm
     for name, value in before.items():

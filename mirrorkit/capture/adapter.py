@@ -58,6 +58,7 @@ class Adapter:
     def __init__(self, source: Any) -> None:
         self.router = _router(source)
         self._own = self.router is not source
+        self._seen: tuple[int, ...] = ()
         with _TAKEN_LOCK:
             self._taken = _TAKEN.setdefault(self.router, _Taken({}))
             self._taken.holders += 1
@@ -65,8 +66,13 @@ class Adapter:
         self._release = weakref.finalize(self, _give_back, weakref.ref(self.router), self._taken)
         self.take_over()
 
-    def take_over(self) -> None:
-        """Keep LiteLLM from mirroring by itself; run before each request, as deployments may be added."""
+    def take_over(self) -> bool:
+        """Keep LiteLLM from mirroring by itself; run before each request, as deployments may be added.
+
+        Returns:
+            Whether the Router's deployments are others than the last time.
+        """
+        before, self._seen = self._seen, tuple(map(id, self.router.model_list))
         for deployment in self.router.model_list:
             params = deployment["litellm_params"]
             if "silent_model" in params:
@@ -74,6 +80,7 @@ class Adapter:
                     silent = params.pop("silent_model", None)
                     if silent is not None:
                         self._taken.silent[str(deployment["model_info"]["id"])] = silent
+        return self._seen != before
 
     def give_back(self) -> None:
         """Put the Router's settings back, once the last session on it is closed."""
@@ -130,9 +137,8 @@ class Adapter:
     def secrets(self) -> frozenset[str]:
         """Credentials that this process knows, so that none of them is ever recorded."""
         found = frozenset(v for k, v in os.environ.items() if _SECRET_VARIABLE.search(k) and len(v) >= 12)
-        for deployment in self.router.model_list:
-            found |= secrets_in(deployment["litellm_params"])
-        return found
+        known = [self.router.default_litellm_params, *(d["litellm_params"] for d in self.router.model_list)]
+        return found.union(*map(secrets_in, known))
 
 
 def warm_up() -> None:

@@ -35,6 +35,10 @@ def read_requests(
         source = _column(source, column)
     if isinstance(source, pl.Series):
         source = source.to_list()
+    if hasattr(source, "columns"):
+        raise ConfigError(
+            f"requests={type(source).__name__}: give a polars frame; polars.from_pandas makes one."
+        )
     if isinstance(source, str | bytes | Mapping) or not isinstance(source, Iterable):
         raise ConfigError(
             f"requests={type(source).__name__}: give a list of prompts, message lists or dicts, or a frame."
@@ -69,7 +73,7 @@ def _messages(item: Any) -> Any:
         # the messages column of a recording
         try:
             parsed = json.loads(item)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed = None
         if isinstance(parsed, list) and parsed and all(isinstance(m, dict) and "role" in m for m in parsed):
             return parsed

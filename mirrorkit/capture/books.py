@@ -14,15 +14,19 @@ from mirrorkit.records import Call
 class Books:
     """Counts, spending and faults, kept for many threads; nothing here ever raises at a caller."""
 
-    def __init__(self, budget_usd: float | None, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, budget_usd: float | None) -> None:
         self.funnel = Funnel()
         self.spending = Spending(budget_usd)
         self.faults = 0
         self.last_fault: str | None = None
         # without the user's redact, whose own faults are told here
-        self._scrubber = Scrubber(secrets)
+        self._scrubber = Scrubber()
         self._lock = threading.Lock()
         self._warned: set[str] = set()
+
+    def mask(self, secrets: Iterable[str]) -> None:
+        """Learn what must not be shown of a fault."""
+        self._scrubber = Scrubber(secrets)
 
     def count(self, outcome: Literal["opened", "mirrored"] | Reason) -> None:
         """Count a request that came in, or what became of it."""
@@ -30,7 +34,7 @@ class Books:
             self.funnel = self.funnel.opened() if outcome == "opened" else self.funnel.settled(outcome)
 
     def reserve(self, calls: int, primary_cost: float | None) -> float | None:
-        """Set aside what so many silent calls will cost; gives that of one, or None if the budget is spent."""
+        """Set aside what silent calls will cost; gives that of one, or None if the budget is spent."""
         with self._lock:
             if not self.spending.allows():
                 return None

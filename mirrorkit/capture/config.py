@@ -52,12 +52,12 @@ def read_config(path: str | os.PathLike[str]) -> Config:
     file = Path(path)
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # no such file, no text, no path
         reason = getattr(error, "strerror", None) or "it is no text file"
         raise ConfigError(f"cannot read {str(file)!r}: {reason}.") from None
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         # the parser's message quotes the line, which may hold a key: say where, not what
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""
@@ -68,7 +68,10 @@ def read_config(path: str | os.PathLike[str]) -> Config:
     models = content["model_list"]
     if not isinstance(models, list):
         raise ConfigError(f"model_list of {str(file)!r} is a {type(models).__name__}: give a list.")
-    return Config(_filled(models, "model_list"), **parts)
+    try:
+        return Config(_filled(models, "model_list"), **parts)
+    except RecursionError:
+        raise ConfigError(f"model_list of {str(file)!r} holds itself: give a plain list.") from None
 
 
 def _section(content: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:

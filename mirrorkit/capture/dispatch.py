@@ -59,6 +59,7 @@ class Dispatcher:
         self._held: set[_Held] = set()
         self._waiting: deque[_Held] = deque()
         self._in_flight = 0
+        self._filling = False
         self._idle: list[Future[None]] = []
         self._ended: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._pool: ThreadPoolExecutor | None = None
@@ -90,11 +91,18 @@ class Dispatcher:
 
     def _fill(self) -> None:
         with self._lock:
-            while self._waiting and self._in_flight < self._max_in_flight:
-                self._in_flight += 1
-                held = self._waiting.popleft()
-                held.started = True
-                self._start(held)
+            if self._filling:
+                # what is being started has ended at once: the loop below goes on
+                return
+            self._filling = True
+            try:
+                while self._waiting and self._in_flight < self._max_in_flight:
+                    self._in_flight += 1
+                    held = self._waiting.popleft()
+                    held.started = True
+                    self._start(held)
+            finally:
+                self._filling = False
 
     def _start(self, held: _Held) -> None:
         loop = held.loop
@@ -209,20 +217,29 @@ class Dispatcher:
                 waiter.result(timeout=_left(deadline))
             except TimeoutError:
                 if monotonic() >= deadline:
+                    self._forget(waiter)
                     return False
         return True
 
     async def adrain(self, timeout_s: float | None = None) -> bool:
         """Wait until no job is under way, while the loop runs on; False if time ran out first."""
-        waiter, deadline = asyncio.wrap_future(self._waiter()), _deadline(timeout_s)
-        while not waiter.done():
-            self._rescue()
-            # the tick lets an interrupt through to a loop that has nothing else to do
-            await asyncio.wait([waiter], timeout=_left(deadline))
-            if not waiter.done() and monotonic() >= deadline:
-                waiter.cancel()
-                return False
-        return True
+        waiter, deadline = self._waiter(), _deadline(timeout_s)
+        awaited = asyncio.wrap_future(waiter)
+        try:
+            while not awaited.done():
+                self._rescue()
+                # the tick lets an interrupt through to a loop that has nothing else to do
+                await asyncio.wait([awaited], timeout=_left(deadline))
+                if not awaited.done() and monotonic() >= deadline:
+                    return False
+            return True
+        finally:
+            self._forget(waiter)
+
+    def _forget(self, waiter: "Future[None]") -> None:
+        with self._lock:
+            if waiter in self._idle:
+                self._idle.remove(waiter)
 
     def give_up(self) -> None:
         """Drop the jobs that wait; those in flight end by themselves."""

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mirrorkit.capture.adapter import Endpoint
-from mirrorkit.capture.observe import Seen, Watch
+from mirrorkit.capture.observe import Seen
 from mirrorkit.capture.streams import OpenStreams, is_stream
+from mirrorkit.capture.watch import Watch
 from mirrorkit.records import Request
 
 
@@ -58,7 +59,7 @@ class Exchange:
     def sent(self) -> dict[str, Any]:
         """The primary's keywords; its clock starts here."""
         kwargs, self._kwargs = self._kwargs, {}
-        self._watch = Watch(self._metadata)
+        self._watch = Watch(self._metadata, self._on_fault)
         return kwargs
 
     def answered(self, answer: Any, stream_type: Callable[[Any, "Exchange"], Any]) -> Any:
@@ -72,10 +73,7 @@ class Exchange:
 
     def chunk(self, chunk: Any) -> None:
         """A chunk of the primary's stream passes."""
-        try:
-            self._watch.chunk(chunk)
-        except Exception as fault:  # a shape we do not know: the caller gets its chunk all the same
-            self._on_fault(fault)
+        self._watch.chunk(chunk)
 
     def ended(self, stream: Any) -> None:
         """The primary's stream came to its end."""
@@ -96,14 +94,8 @@ class Exchange:
             self._streams.lost(lambda: self._settle(seen))
 
     def _observe(self, see: Callable[..., Seen], *shown: Any) -> None:
-        if self._settled:
-            return
-        try:
-            seen = see(*shown)
-        except Exception as fault:  # a shape we do not know: the pair is recorded with what is known
-            self._on_fault(fault)
-            seen = self._watch.bare("ok")
-        self._settle(seen)
+        if not self._settled:
+            self._settle(see(*shown))
 
     def _settle(self, seen: Seen) -> None:
         with self._lock:

@@ -12,13 +12,14 @@ from mirrorkit.capture.adapter import ENDPOINTS, Adapter, CallType, Endpoint, as
 from mirrorkit.capture.books import Books
 from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.capture.exchange import Asked, Exchange, request_of
-from mirrorkit.capture.observe import Pricer, Seen, Watch
+from mirrorkit.capture.observe import Pricer, Seen
 from mirrorkit.capture.policy import Policy, Reason
 from mirrorkit.capture.record import Recorder, RequestRecord
 from mirrorkit.capture.scrub import Scrubber
 from mirrorkit.capture.silent import SILENT_TAG, SilentCall
 from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import AsyncMirroredStream, MirroredStream, OpenStreams
+from mirrorkit.capture.watch import Watch
 from mirrorkit.records import CONTROL, Pair, Request
 
 
@@ -38,15 +39,13 @@ class Mirror:
         redact: Callable[[str], str] | None,
         sink: Callable[[Pair], None],
     ) -> None:
-        secrets = adapter.secrets()
         self.adapter = adapter
         self.policy = policy
-        self.books = Books(policy.budget_usd, secrets)
+        self.books = Books(policy.budget_usd)
         self.dispatcher = Dispatcher(policy.max_in_flight, policy.max_waiting)
         self.streams = OpenStreams()
-        self._recorder = Recorder(
-            Pricer(adapter.model_info), Scrubber(secrets, redact, self.books.fault), self.books.fault
-        )
+        self._redact = redact
+        self._learn_secrets()
         self._silent = silent
         self._where = where
         self._sink = sink
@@ -79,6 +78,15 @@ class Mirror:
             raise
         return exchange.answered(answer, AsyncMirroredStream)
 
+    def _learn_secrets(self) -> None:
+        secrets = self.adapter.secrets()
+        self.books.mask(secrets)
+        self._recorder = Recorder(
+            Pricer(self.adapter.model_info),
+            Scrubber(secrets, self._redact, self.books.fault),
+            self.books.fault,
+        )
+
     def _open(
         self, call_type: CallType, kwargs: Mapping[str, Any], loop: asyncio.AbstractEventLoop | None = None
     ) -> Exchange | None:
@@ -86,7 +94,8 @@ class Mirror:
         self.streams.sweep()
         self.books.count("opened")
         try:
-            self.adapter.take_over()
+            if self.adapter.take_over():
+                self._learn_secrets()
             asked = self._decide(ENDPOINTS[call_type], kwargs, loop)
         except Exception as fault:  # ours or the user's filter's: the primary runs all the same
             self.books.fault(fault)
@@ -180,6 +189,7 @@ class Mirror:
                 policy=self.policy,
                 primary_call_id=primary.call_id,
                 on_done=done,
+                on_fault=self.books.fault,
             )
             for arm, group in arms.items()
         ]

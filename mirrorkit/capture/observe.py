@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
 from typing import Any
 
 import litellm
@@ -12,7 +11,6 @@ import litellm
 from mirrorkit.records import Call, Status, UsageSource
 
 _TIMEOUTS = (litellm.Timeout, asyncio.TimeoutError, TimeoutError)
-_CANCELS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,150 +53,6 @@ class Usage:
     raw: Any = field(default=None, repr=False)
 
 
-class Watch:
-    """Watches one call from send to last byte; both sides, sync and async, are watched the same way.
-
-    `metadata` is the dict given to the Router with the call: it writes there which deployment it picked and
-    how often it retried, on success and on failure.
-    """
-
-    def __init__(self, metadata: Mapping[str, Any], clock: Callable[[], float] = perf_counter) -> None:
-        self._metadata = metadata
-        self._clock = clock
-        self.started = clock()
-        self._first: float | None = None
-        self._texts: dict[int, list[str]] = {}
-        self._tools: dict[tuple[int, int], dict[str, str]] = {}
-        self._finish: str | None = None
-        self._usage: Usage | None = None
-        self._model: str | None = None
-        self._final: Any = None
-
-    @property
-    def picked(self) -> str | None:
-        """The id of the deployment last picked in the requested group, once the Router has picked one."""
-        info = self._metadata.get("model_info")
-        picked = info.get("id") if isinstance(info, Mapping) else None
-        return str(picked) if picked is not None else None
-
-    def chunk(self, chunk: Any) -> None:
-        """Take note of one chunk of a stream, as it passes."""
-        choices = _get(chunk, "choices")
-        if choices is None and isinstance(kind := _get(chunk, "type"), str):
-            self._event(str(getattr(kind, "value", kind)), chunk)
-            return
-        self._model = _get(chunk, "model") or self._model
-        if (usage := _get(chunk, "usage")) is not None:
-            self._usage = _usage(usage) or self._usage
-        for choice in choices or ():
-            delta, index = _get(choice, "delta"), _get(choice, "index") or 0
-            self._finish = _get(choice, "finish_reason") or self._finish
-            text = _get(delta, "content") or _get(delta, "refusal")
-            if text:
-                self._texts.setdefault(index, []).append(text)
-            pieces = _get(delta, "tool_calls") or ()
-            for piece in pieces:
-                call = self._tools.setdefault(
-                    (index, _get(piece, "index") or 0), {"name": "", "arguments": ""}
-                )
-                function = _get(piece, "function")
-                call["name"] += _get(function, "name") or ""
-                call["arguments"] += _get(function, "arguments") or ""
-            if self._first is None and (text or pieces or _get(delta, "reasoning_content")):
-                self._first = self._clock()
-
-    def _event(self, kind: str, event: Any) -> None:
-        # the responses API streams typed events; the last one holds the whole answer
-        if kind.endswith(".delta"):
-            if self._first is None:
-                self._first = self._clock()
-            if kind == "response.output_text.delta":
-                self._texts.setdefault(0, []).append(_get(event, "delta") or "")
-        elif kind in ("response.completed", "response.incomplete", "response.failed"):
-            self._final = _get(event, "response")
-
-    def answered(self, answer: Any) -> Seen:
-        """The call gave a whole answer."""
-        return self._seen("ok", answer, **_content(answer))
-
-    def streamed(self, stream: Any) -> Seen:
-        """The stream came to its end."""
-        return self._stream_seen("ok", stream)
-
-    def abandoned(self, stream: Any) -> Seen:
-        """The caller stopped reading the stream."""
-        return self._stream_seen("abandoned", stream)
-
-    def failed(self, error: BaseException, stream: Any = None) -> Seen:
-        """The call, or the stream half-way, raised."""
-        if isinstance(error, _CANCELS):
-            status: Status = "cancelled"
-        else:
-            status = "timeout" if _is_timeout(error) else "error"
-        return self._stream_seen(status, stream, error=error)
-
-    def bare(self, status: Status) -> Seen:
-        """What is known of a call whose answer cannot be read."""
-        return Seen(status, latency_s=self._clock() - self.started, deployment_id=self.picked)
-
-    def _stream_seen(self, status: Status, stream: Any, error: BaseException | None = None) -> Seen:
-        if self._final is not None:
-            content = _content(self._final)
-        else:
-            texts = ["".join(parts) for _, parts in sorted(self._texts.items())]
-            content = {
-                "output": _joined(texts),
-                "tool_calls": tuple(call for _, call in sorted(self._tools.items())),
-                "finish_reason": self._finish,
-                "usage": self._usage,
-            }
-        content["model"] = content.get("model") or self._model
-        return self._seen(status, stream, error=error, streamed=stream is not None, **content)
-
-    def _seen(self, status: Status, answer: Any, error: BaseException | None = None, **content: Any) -> Seen:
-        now = self._clock()
-        hidden = _get(answer, "_hidden_params")
-        hidden = hidden if isinstance(hidden, Mapping) else {}
-        headers = hidden.get("additional_headers")
-        headers = headers if isinstance(headers, Mapping) else {}
-        overhead_ms = hidden.get("litellm_overhead_time_ms")
-        fallbacks = headers.get("x-litellm-attempted-fallbacks")
-        picked, answered_by = self.picked, hidden.get("model_id")
-        content["model"] = content.get("model") or _get(error, "model")
-        return Seen(
-            status=status,
-            latency_s=now - self.started,
-            ttft_s=None if self._first is None else self._first - self.started,
-            error=error,
-            attempts=self._attempts(headers),
-            fell_back=self._fell_back(fallbacks, error),
-            cache_hit=hidden.get("cache_hit") is True if answer is not None else None,
-            litellm_model=hidden.get("litellm_model_name") or self._metadata.get("deployment"),
-            provider=hidden.get("custom_llm_provider") or _get(error, "llm_provider") or None,
-            deployment_id=str(answered_by) if answered_by else _get(error, "failed_deployment_id") or picked,
-            overhead_s=overhead_ms / 1_000 if isinstance(overhead_ms, int | float) else None,
-            call_id=hidden.get("litellm_call_id"),
-            response_cost=hidden.get("response_cost"),
-            **content,
-        )
-
-    def _attempts(self, headers: Mapping[str, Any]) -> int | None:
-        retries = self._metadata.get("attempted_retries", headers.get("x-litellm-attempted-retries"))
-        if not isinstance(retries, int):
-            # the Router counts none where it does not retry (sync responses): it tried if it picked
-            retries = 0 if self.picked is not None else None
-        fallbacks = headers.get("x-litellm-attempted-fallbacks", 0)
-        return None if retries is None else 1 + retries + (fallbacks if isinstance(fallbacks, int) else 0)
-
-    def _fell_back(self, fallbacks: Any, error: BaseException | None) -> bool | None:
-        if isinstance(fallbacks, int):
-            return fallbacks > 0
-        failed, picked = _get(error, "failed_deployment_id"), self.picked
-        if failed is not None and picked is not None:
-            return bool(failed != picked)
-        return None if error is not None else False
-
-
 class Pricer:
     """What a call cost by LiteLLM's price table; a model without a price has no cost, not a cost of 0.
 
@@ -218,7 +72,7 @@ class Pricer:
         return Call(
             status=seen.status,
             error_type=None if seen.error is None else type(seen.error).__name__,
-            error_message=None if seen.error is None else str(seen.error),
+            error_message=None if seen.error is None else _message(seen.error),
             attempts=seen.attempts,
             fell_back=seen.fell_back,
             cache_hit=seen.cache_hit,
@@ -268,7 +122,7 @@ class Pricer:
 
     def _cost_of(self, seen: Seen, usage: Usage) -> float | None:
         # LiteLLM has worked it out already where a stream was asked for its usage
-        if isinstance(told := _get(usage.raw, "cost"), int | float):
+        if isinstance(told := field_of(usage.raw, "cost"), int | float):
             return float(told)
         raw = usage.raw or litellm.Usage(
             prompt_tokens=usage.input_tokens,
@@ -297,76 +151,79 @@ class Pricer:
         return info.get("base_model") or seen.litellm_model
 
 
-def _content(answer: Any) -> dict[str, Any]:
+def content_of(answer: Any) -> dict[str, Any]:
     """Text, tool calls, finish reason and usage of a whole answer of any call type."""
     if isinstance(answer, litellm.EmbeddingResponse):
         # vectors of two models lie in two spaces: their number and length are what compares
-        vectors = [_get(item, "embedding") for item in answer.data or ()]
+        vectors = [field_of(item, "embedding") for item in answer.data or ()]
         shape = {"vectors": len(vectors), "dimensions": len(vectors[0]) if vectors and vectors[0] else 0}
-        return {"output": json.dumps(shape), "model": answer.model, "usage": _usage(answer.usage)}
-    if (items := _get(answer, "output")) is not None and _get(answer, "choices") is None:
+        return {"output": json.dumps(shape), "model": answer.model, "usage": usage_of(answer.usage)}
+    if (items := field_of(answer, "output")) is not None and field_of(answer, "choices") is None:
         return _responses_content(answer, items)
     texts, calls, finish = [], [], None
-    for choice in _get(answer, "choices") or ():
-        message = _get(choice, "message")
-        finish = finish or _get(choice, "finish_reason")
-        texts.append(_get(message, "content") or _get(message, "refusal"))
-        calls += [_tool_call(_get(call, "function")) for call in _get(message, "tool_calls") or ()]
-        if (function := _get(message, "function_call")) is not None:
+    for choice in field_of(answer, "choices") or ():
+        message = field_of(choice, "message")
+        finish = finish or field_of(choice, "finish_reason")
+        texts.append(text_of(field_of(message, "content")) or text_of(field_of(message, "refusal")))
+        calls += [_tool_call(field_of(call, "function")) for call in field_of(message, "tool_calls") or ()]
+        if (function := field_of(message, "function_call")) is not None:
             calls.append(_tool_call(function))
     return {
-        "output": _joined(texts),
+        "output": joined(texts),
         "tool_calls": tuple(calls),
         "finish_reason": finish,
-        "model": _get(answer, "model"),
-        "usage": _usage(_get(answer, "usage")),
+        "model": field_of(answer, "model"),
+        "usage": usage_of(field_of(answer, "usage")),
     }
 
 
 def _responses_content(answer: Any, items: Any) -> dict[str, Any]:
     texts = [
-        _get(part, "text") or _get(part, "refusal")
+        field_of(part, "text") or field_of(part, "refusal")
         for item in items
-        if _get(item, "type") == "message"
-        for part in _get(item, "content") or ()
+        if field_of(item, "type") == "message"
+        for part in field_of(item, "content") or ()
     ]
-    incomplete = _get(_get(answer, "incomplete_details"), "reason")
+    incomplete = field_of(field_of(answer, "incomplete_details"), "reason")
     return {
         "output": "".join(t for t in texts if t) if texts else None,
-        "tool_calls": tuple(_tool_call(item) for item in items if _get(item, "type") == "function_call"),
-        "finish_reason": incomplete or _get(answer, "status"),
-        "model": _get(answer, "model"),
-        "usage": _usage(_get(answer, "usage")),
+        "tool_calls": tuple(_tool_call(item) for item in items if field_of(item, "type") == "function_call"),
+        "finish_reason": incomplete or field_of(answer, "status"),
+        "model": field_of(answer, "model"),
+        "usage": usage_of(field_of(answer, "usage")),
     }
 
 
 def _tool_call(function: Any) -> dict[str, Any]:
     # ids are drawn anew for each answer: they say nothing about it
-    return {"name": _get(function, "name"), "arguments": _get(function, "arguments")}
+    return {
+        "name": text_of(field_of(function, "name")),
+        "arguments": text_of(field_of(function, "arguments")),
+    }
 
 
-def _joined(texts: Sequence[str | None]) -> str | None:
+def joined(texts: Sequence[str | None]) -> str | None:
     """The text of one choice as it is; of several (`n` > 1) as a JSON array."""
     if len(texts) <= 1:
         return texts[0] if texts else None
     return json.dumps(texts, ensure_ascii=False)
 
 
-def _usage(usage: Any) -> Usage | None:
+def usage_of(usage: Any) -> Usage | None:
     """Usage in chat's words or in the responses API's; none where the provider gave none."""
-    read = _get(usage, "prompt_tokens"), _get(usage, "completion_tokens")
+    read = field_of(usage, "prompt_tokens"), field_of(usage, "completion_tokens")
     if read == (None, None):
-        read = _get(usage, "input_tokens"), _get(usage, "output_tokens")
+        read = field_of(usage, "input_tokens"), field_of(usage, "output_tokens")
     given, made = (n if isinstance(n, int) else 0 for n in read)
     if given + made == 0:
         return None
-    prompt = _get(usage, "prompt_tokens_details") or _get(usage, "input_tokens_details")
-    completion = _get(usage, "completion_tokens_details") or _get(usage, "output_tokens_details")
+    prompt = field_of(usage, "prompt_tokens_details") or field_of(usage, "input_tokens_details")
+    completion = field_of(usage, "completion_tokens_details") or field_of(usage, "output_tokens_details")
     return Usage(
         given,
         made,
-        cached_input_tokens=_get(prompt, "cached_tokens"),
-        reasoning_tokens=_get(completion, "reasoning_tokens"),
+        cached_input_tokens=field_of(prompt, "cached_tokens"),
+        reasoning_tokens=field_of(completion, "reasoning_tokens"),
         raw=usage if isinstance(usage, litellm.Usage) else None,
     )
 
@@ -383,18 +240,41 @@ def _estimate(seen: Seen, messages: Any, tools: Any) -> Usage | None:
     return Usage(given, made, source="estimated")
 
 
-def _is_timeout(error: BaseException) -> bool:
+def is_timeout(error: BaseException) -> bool:
     """Whether a call ran out of time; amid a stream LiteLLM calls that a broken connection."""
     if isinstance(error, _TIMEOUTS):
         return True
     if not isinstance(error, litellm.APIConnectionError):
         return False
-    cause = error.__cause__ or error.__context__
-    while cause is not None:
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
         if isinstance(cause, _TIMEOUTS):
             return True
+        seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def text_of(value: Any) -> str | None:
+    """A text that may come as a list of parts, or, where JSON text is due, as the data itself."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(field_of(part, "text"), str) for part in value):
+        return "".join(field_of(part, "text") for part in value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def name_of(value: Any) -> str | None:
+    """A name, where there is one."""
+    return value if isinstance(value, str) and value else None
+
+
+def _message(error: BaseException) -> str | None:
+    try:
+        return str(error)
+    except Exception:  # whatever a foreign __str__ raises
+        return None
 
 
 def _bare(model: str | None) -> str | None:
@@ -405,7 +285,7 @@ def _provider(model: str | None) -> str | None:
     return model.partition("/")[0] if model and "/" in model else None
 
 
-def _get(source: Any, name: str) -> Any:
+def field_of(source: Any, name: str) -> Any:
     """A field of a LiteLLM object or of the dict it stands for."""
     if isinstance(source, dict):
         return source.get(name)

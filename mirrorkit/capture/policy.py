@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
-from math import isfinite
+from math import inf
 from typing import Any, Literal
 
 from mirrorkit.errors import ConfigError
@@ -63,8 +63,7 @@ def _within(name: str, value: object, low: float, high: float | None = None, abo
     if (
         not isinstance(value, int | float)
         or isinstance(value, bool)
-        or not isfinite(value)
-        or value < low
+        or not low <= value < inf
         or (above and value == low)
         or (high is not None and value > high)
     ):

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 MASK = "[secret]"
@@ -19,10 +20,13 @@ _SECRET_SHAPE = re.compile(
     r"|\b(?:sk|pk|rk|xai|gsk|hf|ghp|key)[-_][\w*-]{8,}"
     r"|\bAKIA[0-9A-Z]{12,}|\bAIza[\w-]{20,}"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
-    r"|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)"
+    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"
 )
+_HEADER_WORDS = ("auth", "key", "token", "secret", "cookie", "password", "credential")
+_HEADERS = ("headers", "extra_headers", "default_headers")
 _SHORTEST_SECRET = 6
 _DEEPEST = 60
+_MOST_NODES = 1_000_000
 
 
 def is_secret_name(name: object) -> bool:
@@ -34,15 +38,29 @@ def is_secret_name(name: object) -> bool:
     return isinstance(name, str) and _SECRET_NAME.search(name) is not None
 
 
+def is_credential_header(name: object) -> bool:
+    """Whether an HTTP header of this name may hold a credential.
+
+    >>> [is_credential_header(n) for n in ("Authorization", "apikey", "X-Tenant")]
+    [True, True, False]
+    """
+    return any(word in str(name).lower() for word in _HEADER_WORDS)
+
+
 def secrets_in(params: Mapping[str, Any]) -> frozenset[str]:
-    """The values of a mapping's secret parameters, so that they can be masked wherever they turn up."""
-    return frozenset(
-        text
-        for name, value in params.items()
-        if is_secret_name(name)
-        for text in _texts(value)
-        if len(text) >= _SHORTEST_SECRET
-    )
+    """The values of a mapping's secret parameters, so that they can be masked wherever they turn up.
+
+    Of headers only those that may hold a credential, and of "Bearer TOKEN" the token too.
+    """
+    found: set[str] = set()
+    for name, value in params.items():
+        if name in _HEADERS and isinstance(value, Mapping):
+            value = {k: v for k, v in value.items() if is_credential_header(k)}
+        elif not is_secret_name(name):
+            continue
+        for text in _texts(value):
+            found |= {text, text.rpartition(" ")[2]}
+    return frozenset(text for text in found if len(text) >= _SHORTEST_SECRET)
 
 
 def mask_shapes(text: str) -> str:
@@ -82,11 +100,19 @@ class Scrubber:
 
     def text(self, value: str | None) -> str | None:
         """A text, without secrets and redacted; None stays None."""
-        if value is None:
-            return None
+        return None if value is None else self._redacted(self._unsecret(value))
+
+    def error(self, value: str | None) -> str | None:
+        """An error's text: as `text`, and what looks like a credential is masked too."""
+        return None if value is None else self._redacted(mask_shapes(self._unsecret(value)))
+
+    def _unsecret(self, value: str) -> str:
         for secret in self._secrets:
             if secret in value:
                 value = value.replace(secret, MASK)
+        return value
+
+    def _redacted(self, value: str) -> str | None:
         if self._redact is not None:
             try:
                 redacted = self._redact(value)
@@ -100,13 +126,9 @@ class Scrubber:
             value = redacted
         return _storable(value)
 
-    def error(self, value: str | None) -> str | None:
-        """An error's text: as `text`, and what looks like a credential is masked too."""
-        return None if value is None else self.text(mask_shapes(value))
-
     def json(self, value: Any) -> str | None:
         """A value as JSON text, each string in it scrubbed; None stays None."""
-        return None if value is None else _dumps(self._plain(value, _DEEPEST, by_name=False))
+        return None if value is None else _dumps(self._plain(value, _DEEPEST, count(), by_name=False))
 
     def json_text(self, value: str | None) -> str | None:
         """JSON text with each string in it scrubbed; text that is no JSON is scrubbed as text."""
@@ -114,34 +136,32 @@ class Scrubber:
             return None
         try:
             return self.json(json.loads(value))
-        except ValueError:
+        except (ValueError, RecursionError):
             return self.text(value)
 
     def params(self, params: Mapping[str, Any]) -> str | None:
         """A request's parameters as JSON text: its secret ones left out, secrets inside the others masked."""
         kept = {k: v for k, v in params.items() if not is_secret_name(k)}
-        return _dumps(self._plain(kept, _DEEPEST, by_name=True))
+        return _dumps(self._plain(kept, _DEEPEST, count(), by_name=True))
 
-    def _plain(self, value: Any, depth: int, by_name: bool) -> Any:
-        if value is None or isinstance(value, bool | int):
-            return value
-        if isinstance(value, float):
-            # JSON has no NaN and no infinity
-            return value if value - value == 0.0 else str(value)
+    def _plain(self, value: Any, depth: int, nodes: Iterator[int], by_name: bool) -> Any:
+        if value is None or isinstance(value, bool | int | float):
+            return _number(value)
         if isinstance(value, str):
             return self.text(value)
-        if depth == 0:
+        # a value that holds itself, or one value in very many places
+        if depth == 0 or next(nodes) > _MOST_NODES:
             return "[too deep]"
         if isinstance(value, Mapping):
             return {
-                _storable(str(k)): _masked(v, depth)
+                _storable(self._unsecret(str(k))): _masked(v, depth)
                 if by_name and is_secret_name(k)
-                else self._plain(v, depth - 1, by_name)
+                else self._plain(v, depth - 1, nodes, by_name)
                 for k, v in value.items()
             }
         if isinstance(value, list | tuple | set | frozenset):
-            return [self._plain(v, depth - 1, by_name) for v in value]
-        return self._plain(_as_data(value), depth - 1, by_name)
+            return [self._plain(v, depth - 1, nodes, by_name) for v in value]
+        return self._plain(_as_data(value), depth - 1, nodes, by_name)
 
 
 def _masked(value: Any, depth: int) -> Any:
@@ -150,7 +170,16 @@ def _masked(value: Any, depth: int) -> Any:
         return {_storable(str(k)): _masked(v, depth - 1) for k, v in value.items()}
     if isinstance(value, list | tuple) and depth:
         return [_masked(v, depth - 1) for v in value]
-    return value if value is None or isinstance(value, bool | int | float) else MASK
+    return _number(value) if value is None or isinstance(value, bool | int | float) else MASK
+
+
+def _number(value: bool | float | None) -> bool | float | str | None:
+    # JSON has no NaN and no infinity, and Python writes no integer of thousands of digits
+    if isinstance(value, float) and value - value != 0.0:
+        return str(value)
+    if isinstance(value, int) and value.bit_length() > 1_000:
+        return f"<integer of {value.bit_length()} bits>"
+    return value
 
 
 def _dumps(value: Any) -> str:

@@ -10,10 +10,12 @@ from typing import Any
 
 from mirrorkit.capture.adapter import Adapter, Endpoint
 from mirrorkit.capture.exchange import Asked
-from mirrorkit.capture.observe import Seen, Watch
+from mirrorkit.capture.observe import Seen
 from mirrorkit.capture.policy import Policy
+from mirrorkit.capture.scrub import is_credential_header
 from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import is_stream
+from mirrorkit.capture.watch import Watch
 from mirrorkit.records import CONTROL
 
 # LiteLLM's own time-out comes first, so that its loggers hear of it; this backstop ends what trickles on.
@@ -25,6 +27,7 @@ _LOGGING = ("litellm_call_id", "litellm_logging_obj", "standard_logging_object")
 # Where the primary's own wishes end: retries and fallbacks are the session's, a picked deployment is its own.
 _ROUTING = (
     "num_retries",
+    "max_retries",
     "specific_deployment",
     "fallbacks",
     "context_window_fallbacks",
@@ -40,10 +43,10 @@ _CREDENTIALS = (
     "custom_llm_provider",
     "client",
     "user_config",
+    "litellm_credential_name",
 )
 _CREDENTIAL_PREFIXES = ("aws_", "azure_", "vertex_", "watsonx_")
-_HEADERS = ("headers", "extra_headers")
-_CREDENTIAL_HEADERS = ("authorization", "api-key", "api_key", "token", "cookie", "secret")
+_HEADERS = ("headers", "extra_headers", "default_headers")
 
 
 def silent_kwargs(
@@ -114,11 +117,7 @@ def _drop_credentials(kwargs: dict[str, Any]) -> None:
             del kwargs[name]
     for name in _HEADERS:
         if isinstance(headers := kwargs.get(name), Mapping):
-            kwargs[name] = {k: v for k, v in headers.items() if not _is_credential_header(k)}
-
-
-def _is_credential_header(name: object) -> bool:
-    return any(word in str(name).lower() for word in _CREDENTIAL_HEADERS)
+            kwargs[name] = {k: v for k, v in headers.items() if not is_credential_header(k)}
 
 
 class SilentCall:
@@ -134,6 +133,7 @@ class SilentCall:
         policy: Policy,
         primary_call_id: str | None,
         on_done: Callable[["SilentCall", Seen, float | None], None],
+        on_fault: Callable[[BaseException], None],
     ) -> None:
         self.arm = arm
         self.pair_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{asked.request.request_id}/{arm}"))
@@ -143,6 +143,7 @@ class SilentCall:
         self._policy = policy
         self._primary_call_id = primary_call_id
         self._on_done = on_done
+        self._on_fault = on_fault
         self._lock = threading.Lock()
         self._done = False
         self._cut_off = 0
@@ -215,7 +216,7 @@ class SilentCall:
             retries=self._policy.silent_retries,
             timeout_s=self._policy.timeout_s,
         )
-        return Watch(kwargs[asked.endpoint.metadata]), kwargs
+        return Watch(kwargs[asked.endpoint.metadata], self._on_fault), kwargs
 
     def _method(self, is_async: bool) -> Callable[..., Any]:
         return self._adapter.method(self._asked.endpoint.call_type, is_async)

@@ -9,7 +9,10 @@ _SPAN_KEY = "litellm_parent_otel_span"
 
 def is_span(value: object) -> bool:
     """Whether a value is a telemetry span: bound to the primary's trace, never to be shared with a copy."""
-    return hasattr(value, "get_span_context")
+    try:
+        return hasattr(value, "get_span_context")
+    except Exception:  # whatever a foreign __getattr__ raises
+        return False
 
 
 def snapshot(value: Any) -> Any:

@@ -162,7 +162,6 @@ class TestSecrets:
         assert {"env-key-123456789", "env-pass-12345678", "deployment-key", "aws-secret", "header-1"} <= found
         assert not {"env-no-secret-1234", "short", "openai/gpt-4o"} & found
 
-    @pytest.mark.xfail(reason="only deployments' own parameters are looked at", strict=True)
     def test_the_routers_default_parameters_are_looked_at_too(self, adapt: Any) -> None:
         adapter = adapt(deployment("a"), default_litellm_params={"api_key": "a-default-key"})
         assert "a-default-key" in adapter.secrets()

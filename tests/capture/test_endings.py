@@ -84,8 +84,7 @@ def test_a_loop_that_is_left_standing_loses_nothing(sim: Any, tmp_path: Path) ->
     rows, _ = run_script(
         sim,
         tmp_path,
-        "loop = asyncio.new_event_loop()\n"
-        "loop.run_until_complete(session.acompletion('chat', MESSAGES))\n",
+        "loop = asyncio.new_event_loop()\nloop.run_until_complete(session.acompletion('chat', MESSAGES))\n",
     )
     assert [r["silent_status"] for r in rows] == ["ok"]
 

@@ -456,9 +456,7 @@ class TestTheSilentCall:
         assert primary["metadata"]["spend_logs_metadata"] == {"team": "x"}
         assert "is_silent_experiment" not in seen["gpt-4o"]["litellm_params"]["metadata"]
 
-    def test_loggers_see_both_sides_of_responses_too(
-        self, sim: Any, drive: Any, litellm_state: Any
-    ) -> None:
+    def test_loggers_see_both_sides_of_responses_too(self, sim: Any, drive: Any, litellm_state: Any) -> None:
         logger = _logger()
         litellm_state.callbacks = [logger]
         with session_on(sim) as session:
@@ -517,7 +515,11 @@ class TestTheSilentCall:
             drive.chat(
                 session,
                 api_key=sim.api_key,
-                extra_headers={"Authorization": f"Bearer {sim.api_key}", "X-Tenant": "t1", "X-Api-Key": "abcdefgh"},
+                extra_headers={
+                    "Authorization": f"Bearer {sim.api_key}",
+                    "X-Tenant": "t1",
+                    "X-Api-Key": "abcdefgh",
+                },
             )
             drive.drain(session)
             assert row(session)["silent_status"] == "ok"
@@ -582,7 +584,10 @@ class TestWhatIsNotMirrored:
 
     def test_a_budget_that_cannot_be_kept_is_said(self, sim: Any, drive: Any) -> None:
         models = [sim.deployment("chat", "gpt-4o"), sim.deployment("next", "home-made")]
-        with pytest.warns(mk.MirrorWarning, match="no price"), session_on(sim, "next", models, budget_usd=1) as s:
+        with (
+            pytest.warns(mk.MirrorWarning, match="no price"),
+            session_on(sim, "next", models, budget_usd=1) as s,
+        ):
             drive.chat(s)
             drive.drain(s)
 

@@ -136,7 +136,7 @@ class TestKnownSecrets:
     def test_are_taken_from_a_requests_own_parameters_at_any_depth(self) -> None:
         params = {
             "api_key": "Zq9-key",
-            "extra_headers": {"Authorization": "Zq9-auth", "more": [{"x": "Zq9-deep"}]},
+            "extra_headers": {"Authorization": "Zq9-auth", "X-Tokens": [{"x": "Zq9-deep"}]},
             "vertex_credentials": {"private_key": "Zq9-private"},
             "aws_session_token": pydantic.SecretStr("Zq9-hidden"),
             "messages": [{"content": "Zq9-no-secret"}],
@@ -144,19 +144,16 @@ class TestKnownSecrets:
         }
         assert secrets_in(params) == {"Zq9-key", "Zq9-auth", "Zq9-deep", "Zq9-private", "Zq9-hidden"}
 
-    @pytest.mark.xfail(reason="error() masks shapes first, and cuts a known secret in two", strict=True)
     @pytest.mark.parametrize(
         "secret", ["sk-abcdefgh12345.SECONDHALF", "key-12345678/TAIL+tail==", "AKIA0123456789ABCDEF/tail"]
     )
     def test_no_half_of_a_known_secret_is_left_in_an_error(self, secret: str) -> None:
         assert Scrubber([secret]).error(f"bad key <{secret}>") == f"bad key <{MASK}>"
 
-    @pytest.mark.xfail(reason="only the whole header value counts as the secret", strict=True)
     def test_a_bearers_token_is_known_without_its_scheme(self) -> None:
         found = secrets_in({"extra_headers": {"Authorization": "Bearer Zq9-token-of-mine"}})
         assert "Zq9-token-of-mine" not in str(Scrubber(found).text("you sent Zq9-token-of-mine"))
 
-    @pytest.mark.xfail(reason="names in a mapping are not scrubbed", strict=True)
     def test_a_secret_is_masked_as_a_key_too(self) -> None:
         assert "Zq9-secret" not in str(Scrubber(["Zq9-secret"]).json([{"Zq9-secret": 1}]))
 
@@ -169,7 +166,6 @@ class TestJson:
             stored(scrubber.json(value))
         stored(scrubber.params({"x": value, "tools": [{"type": value}]}))
 
-    @pytest.mark.xfail(reason="_masked passes NaN and the infinities on", strict=True)
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
     def test_parses_under_a_secret_name_too(self, value: float) -> None:
         stored(Scrubber().params({"extra_body": {"token": [value]}}))
@@ -227,13 +223,9 @@ class TestJson:
         while deep:  # taken apart by hand: freeing it in one go recurses too
             deep = deep[0]
 
-    @pytest.mark.xfail(
-        reason="json.dumps refuses an int of more than 4,300 digits", strict=True, raises=ValueError
-    )
     def test_a_number_with_thousands_of_digits_is_written(self) -> None:
         stored(Scrubber().json([10**5_000]))
 
-    @pytest.mark.xfail(reason="json.loads raises RecursionError", strict=True, raises=RecursionError)
     def test_hostile_json_text_is_scrubbed_as_text(self) -> None:
         assert Scrubber().json_text("[" * 100_000) == "[" * 100_000
 
@@ -328,7 +320,6 @@ class TestShapes:
             mask_shapes(f"cannot reach {url}") == f"cannot reach {scheme}://{MASK}@{rest.partition('@')[2]}"
         )
 
-    @pytest.mark.xfail(reason="a URL's password needs a user before it", strict=True)
     def test_a_password_without_a_user_is_masked_too(self) -> None:
         assert "hunter2" not in mask_shapes("redis://:hunter2@cache:6379")
 

@@ -20,10 +20,15 @@ import pytest
 TOKEN = "mirrorkit-tests"
 LOOPBACK = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:", "file:")
 # without these Chromium calls home, and as root it needs the first
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 ALL_RAN = """() => {
     const panel = window.jupyterapp.shell.currentWidget;
     const cells = Array.from(panel.model.cells).filter(cell => cell.type === 'code');
@@ -65,7 +70,9 @@ def lab(tmp_path_factory: Any) -> Iterator[Lab]:
     folder.mkdir()
     settings = home / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    (settings / "notification.jupyterlab-settings").write_text(
+        '{"fetchNews": "false", "checkForUpdates": false}'
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -122,7 +129,12 @@ def browser(tmp_path_factory: Any) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     chromium = os.environ.get("CHROMIUM") or next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+        (
+            found
+            for name in ("chromium", "chromium-browser", "google-chrome")
+            if (found := shutil.which(name))
+        ),
+        None,
     )
     if chromium is None:
         pytest.fail("no Chromium found: install one, or name it in the variable CHROMIUM")

@@ -13,7 +13,9 @@ from mirrorkit.simulator import Reply
 pytestmark = pytest.mark.slow
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
-HOSTILE = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'><a href='javascript:hacked=1'>x</a>"
+HOSTILE = (
+    "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'><a href='javascript:hacked=1'>x</a>"
+)
 
 
 def notebook(*cells: str) -> Any:
