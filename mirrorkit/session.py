@@ -3,6 +3,7 @@
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -366,6 +367,8 @@ def _check_groups(adapter: Adapter, silent: Mapping[str | None, Sequence[str]], 
 def _check_callable(name: str, value: object) -> None:
     if value is not None and not callable(value):
         raise ConfigError(f"{name}={value!r}: give a function.")
+    if iscoroutinefunction(value):
+        raise ConfigError(f"{name}={value!r}: give a plain function; an async one is never awaited here.")
 
 
 def _check_place(isolation: str, journal: object) -> None:

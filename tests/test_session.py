@@ -46,6 +46,7 @@ class TestTheDoor:
             ({"seed": "x"}, "seed='x'"),
             ({"where": "tag"}, "where='tag': give a function"),
             ({"redact": 1}, "redact=1: give a function"),
+            ({"where": asyncio.sleep}, "an async one is never awaited"),
             ({"isolation": "process"}, "later version"),
             ({"isolation": "thread"}, "isolation='thread'"),
             ({"journal": "runs/july"}, "later version"),

@@ -244,4 +244,7 @@ class SilentCall:
         if seen.attempts is not None:
             # a call that was cut off by its loop's end had been sent, and counts
             seen = replace(seen, attempts=seen.attempts + self._cut_off)
-        self._on_done(self, seen, started)
+        try:
+            self._on_done(self, seen, started)
+        except Exception as fault:
+            self._on_fault(fault)

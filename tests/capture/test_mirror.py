@@ -172,8 +172,10 @@ class TestOncePerRequest:
         router = litellm.Router(model_list=deployments(sim, silent_model="next"))
         session = session_on(sim, None, router)
         del session
-        gc.collect()
-        assert router.model_list[0]["litellm_params"]["silent_model"] == "next"
+        params = router.model_list[0]["litellm_params"]
+        # a collection that another thread is at makes this one return at once
+        assert any(gc.collect() is not None and "silent_model" in params for _ in range(100))
+        assert params["silent_model"] == "next"
 
     def test_a_request_that_is_a_silent_call_already_is_not_mirrored_again(
         self, sim: Any, drive: Any
