@@ -3,6 +3,7 @@
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from inspect import iscoroutinefunction
 from os import PathLike
 from types import TracebackType
@@ -89,6 +90,7 @@ class MirrorSession(Readable):
         _check_place(isolation, journal)
         self._store = FrameStore()
         self._closed = False
+        self._batch_workers: set[Future[None]] = set()
         adapter = Adapter(router)
         try:
             silent = _silent_groups(silent_model)
@@ -158,7 +160,14 @@ class MirrorSession(Readable):
         asked = self._asked(requests, model, column, params, concurrency)
         with progress_bar(len(asked), "mirroring", progress) as show:
             room = self._room(concurrency)
-            answers = run_all(asked, lambda kwargs: self._call("completion", kwargs), concurrency, room, show)
+            answers = run_all(
+                asked,
+                lambda kwargs: self._call("completion", kwargs),
+                concurrency,
+                room,
+                show,
+                self._batch_workers,
+            )
         self._mirror.dispatcher.drain()
         return answers
 
@@ -318,6 +327,8 @@ class MirrorSession(Readable):
 
     def _finish(self) -> None:
         if not self._closed:
+            # what an interrupted run had sent
+            wait(tuple(self._batch_workers))
             self._mirror.streams.leave()
             self._mirror.dispatcher.finish_at_exit()
 

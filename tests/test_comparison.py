@@ -1,5 +1,6 @@
 """Comparison: what the user holds, as text, in a notebook and as figures."""
 
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -80,6 +81,27 @@ def test_a_notebook_gets_html_and_text() -> None:
     bundle = seen._repr_mimebundle_(include=None, exclude=None)
     assert bundle["text/plain"] == str(seen)
     assert "<td>0.412 s</td>" in bundle["text/html"]
+
+
+def test_equal_notes_share_a_number_in_text_and_html_alike() -> None:
+    odd = frame(250).with_columns(
+        silent_latency_s=pl.when(pl.col("pair_id") == "p0").then(-1.0).otherwise(pl.col("silent_latency_s")),
+        silent_cost_usd=pl.when(pl.col("pair_id") == "p1").then(None).otherwise(pl.col("silent_cost_usd")),
+    )
+    bundle = compare(odd)._repr_mimebundle_()
+    notes = [
+        "[1] 1 left out: latency negative or not finite (primary 0, silent 1)",
+        "[2] 1 left out: cost unknown (primary 0, silent 1)",
+    ]
+    for note in notes:
+        assert bundle["text/plain"].splitlines().count(note) == 1
+        assert bundle["text/html"].count(note) == 1
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th>.*?<td class="mark">(.*?)</td>', bundle["text/html"])
+    marked = [(metric, mark) for metric, mark in rows if mark]
+    assert marked[:3] == [("latency p50", "[1]"), ("latency p95", "[1]"), ("cost, mean", "[2]")]
+    for metric, mark in marked[:3]:
+        line = next(line for line in bundle["text/plain"].splitlines() if line.startswith(f"  {metric}"))
+        assert line.endswith(mark)
 
 
 def test_hostile_names_are_harmless_in_text_and_html() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from time import sleep
 from typing import Any
 
@@ -35,6 +35,8 @@ def read_requests(
         source = _column(source, column)
     if isinstance(source, pl.Series):
         source = source.to_list()
+    if isinstance(source, pl.LazyFrame):
+        raise ConfigError("requests=LazyFrame: collect() it first.")
     if hasattr(source, "columns"):
         raise ConfigError(
             f"requests={type(source).__name__}: give a polars frame; polars.from_pandas makes one."
@@ -86,11 +88,12 @@ def run_all(
     concurrency: int,
     has_room: Callable[[], bool],
     show: Callable[[int], object],
+    workers: set[Future[None]] | None = None,
 ) -> list[Any]:
     """Send the requests on threads, at most `concurrency` at once; gives each one's answer or exception.
 
     `show` hears, in this thread, how many are done; `has_room` holds the next request back while it is
-    False. An interrupt stops the sending, and is raised; what was sent goes on.
+    False. An interrupt stops the sending, and is raised; what was sent goes on in `workers`.
     """
     results: list[Any] = [None] * len(requests)
     turns, done = itertools.count(), itertools.count()
@@ -111,6 +114,10 @@ def run_all(
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="mirrorkit-run")
     try:
         working = {pool.submit(work) for _ in range(min(concurrency, len(requests)))}
+        if workers is not None:
+            workers |= working
+            for worker in working:
+                worker.add_done_callback(workers.discard)
         while working:
             _, working = wait(working, timeout=_TICK_S)
             show(finished)

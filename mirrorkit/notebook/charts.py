@@ -1,51 +1,19 @@
 """The figures of a comparison: a frame goes in, a Plotly figure comes out.
 
-Everything is added up in Polars: a figure holds at most a few hundred points, however many pairs there
-are. Each panel rests on the same pairs as the table's row of that metric, and says how many.
+Each panel rests on the same pairs as the table's row of that metric, and says how many.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from mirrorkit.compare import wording
-from mirrorkit.compare.estimates import estimate
-from mirrorkit.compare.selection import FAILED, arms, of_arm, usable
-from mirrorkit.notebook import theme
+from mirrorkit.compare.selection import arms, of_arm, usable
+from mirrorkit.notebook import panels, theme
 from mirrorkit.notebook.display import headline
-from mirrorkit.records import CONTROL
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-POINTS = 200
-"""The most points a line has."""
-
-_GROUPS_SHOWN = 4
-_KINDS_SHOWN = 6
-_TAIL = 10
-"""A quantile is drawn where at least so many pairs lie on either side of it."""
-
-At = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One line or set of bars: a side of some pairs, with its name and look."""
-
-    label: str
-    side: str
-    color: str
-    dash: str
-    pairs: pl.DataFrame
-
-    def look(self) -> dict[str, Any]:
-        return {"name": self.label, "legendgroup": self.label}
-
-    def column(self, name: str) -> pl.Expr:
-        return pl.col(f"{self.side}_{name}")
 
 
 def overview(frame: pl.DataFrame) -> "Figure":
@@ -63,10 +31,10 @@ def overview(frame: pl.DataFrame) -> "Figure":
         {"Latency": "latency", "Cost per 1,000 requests": "cost", "Failed calls": "errors",
          "Answer length": "output_length"},
     )  # fmt: skip
-    _distribution_of(figure, (1, 1), frame, "latency", "latency")
-    _cost_bars(figure, (1, 2), frame)
-    _error_bars(figure, (2, 1), frame)
-    _lengths(figure, (2, 2), frame)
+    panels.distribution(figure, (1, 1), frame, "latency", "latency")
+    panels.cost_bars(figure, (1, 2), frame)
+    panels.error_bars(figure, (2, 1), frame)
+    panels.lengths(figure, (2, 2), frame)
     return _with_legend(figure)
 
 
@@ -80,15 +48,15 @@ def latency(frame: pl.DataFrame) -> "Figure":
     2
     """
     streams = bool(frame["stream"].any())
-    panels = {"Latency": "latency", "Latency, silent ÷ primary": "latency"}
+    metrics = {"Latency": "latency", "Latency, silent ÷ primary": "latency"}
     if streams:
-        panels |= {"Time to first token": "ttft", "Time to first token, silent ÷ primary": "ttft"}
-    figure = _grid(frame, "Latency", panels)
-    _distribution_of(figure, (1, 1), frame, "latency", "latency")
-    _ratios(figure, (1, 2), frame, "latency")
+        metrics |= {"Time to first token": "ttft", "Time to first token, silent ÷ primary": "ttft"}
+    figure = _grid(frame, "Latency", metrics)
+    panels.distribution(figure, (1, 1), frame, "latency", "latency")
+    panels.ratios(figure, (1, 2), frame, "latency")
     if streams:
-        _distribution_of(figure, (2, 1), frame, "ttft", "time to first token")
-        _ratios(figure, (2, 2), frame, "ttft")
+        panels.distribution(figure, (2, 1), frame, "ttft", "time to first token")
+        panels.ratios(figure, (2, 2), frame, "ttft")
     return _with_legend(figure)
 
 
@@ -100,8 +68,8 @@ def cost(frame: pl.DataFrame) -> "Figure":
     'Cost'
     """
     figure = _grid(frame, "Cost", {"Cost per 1,000 requests": "cost", "Running bill": "cost"})
-    _cost_bars(figure, (1, 1), frame)
-    _bills(figure, (1, 2), frame)
+    panels.cost_bars(figure, (1, 1), frame)
+    panels.bills(figure, (1, 2), frame)
     return _with_legend(figure)
 
 
@@ -118,16 +86,17 @@ def outputs(frame: pl.DataFrame) -> "Figure":
         {"Answer length": "output_length", "Identical answers": "identical", "Finish reasons": None,
          "Errors": None},
     )  # fmt: skip
-    _lengths(figure, (1, 1), frame)
-    _identical_bars(figure, (1, 2), frame)
-    _kinds(figure, (2, 1), frame, _finish_reasons, "share of ok calls", "no finish reasons on record")
-    _kinds(figure, (2, 2), frame, _error_kinds, "share of all calls", "no failed calls")
+    panels.lengths(figure, (1, 1), frame)
+    panels.identical_bars(figure, (1, 2), frame)
+    panels.finish_reasons(figure, (2, 1), frame)
+    panels.error_kinds(figure, (2, 2), frame)
     return _with_legend(figure)
 
 
-def _grid(frame: pl.DataFrame, title: str, panels: Mapping[str, str | None]) -> "Figure":
+def _grid(frame: pl.DataFrame, title: str, metrics: Mapping[str, str | None]) -> "Figure":
+    """An empty figure with a panel for each name in `metrics`, under it the pairs its metric rests on."""
     counted = []
-    for panel, metric in panels.items():
+    for panel, metric in metrics.items():
         pairs = frame if metric is None else usable(frame, metric).pairs
         counted.append(f"{panel}<br>{_count(pairs, arms(frame))}")
     return theme.grid(counted, title=title, subtitle=theme.escape(headline(frame), 110))
@@ -135,324 +104,16 @@ def _grid(frame: pl.DataFrame, title: str, panels: Mapping[str, str | None]) -> 
 
 def _count(pairs: pl.DataFrame, names: list[str]) -> str:
     """The number of pairs, arm by arm where the arms are few."""
-    if 1 < len(names) <= _GROUPS_SHOWN:
+    if 1 < len(names) <= panels.GROUPS_SHOWN:
         return f"n = {' + '.join(f'{of_arm(pairs, arm).height:,}' for arm in names)} pairs"
     return f"n = {pairs.height:,} pair{'' if pairs.height == 1 else 's'}"
 
 
 def _with_legend(figure: "Figure") -> "Figure":
-    """One legend entry per name, whichever panel has it first."""
+    """One legend entry per name, whichever panel has it first; lines and bars of one name have one each."""
     seen = set()
     for trace in figure.data:
         if trace.showlegend is None:
-            trace.showlegend = trace.name not in seen
-            seen.add(trace.name)
+            trace.showlegend = (trace.name, trace.type) not in seen
+            seen.add((trace.name, trace.type))
     return figure
-
-
-def _mirrored(frame: pl.DataFrame) -> list[str]:
-    """The silent arms; control stands in where it is alone."""
-    names = arms(frame)
-    return [arm for arm in names if arm != CONTROL] or names
-
-
-def _primary_parts(frame: pl.DataFrame) -> Iterator[_Part]:
-    """The primary side of the silent arms' pairs, one part per model group (if they are few)."""
-    pairs = frame.filter(pl.col("arm").is_in(_mirrored(frame)))
-    groups = pairs["model_group"].unique(maintain_order=True).to_list()
-    if len(groups) > _GROUPS_SHOWN:
-        yield _Part(f"{len(groups)} groups (primary)", "primary", theme.PRIMARY, "solid", pairs)
-        return
-    for group, dash in zip(groups, theme.DASHES, strict=False):
-        of_group = pairs.filter(pl.col("model_group").eq_missing(pl.lit(group, pl.String)))
-        label = f"{theme.escape(group)} (primary)"
-        yield _Part(label, "primary", theme.PRIMARY, dash, of_group)
-
-
-def _silent_parts(frame: pl.DataFrame) -> Iterator[_Part]:
-    for index, arm in enumerate(arms(frame)):
-        is_control = arm == CONTROL
-        label = "primary again (control)" if is_control else f"{theme.escape(arm)} (silent)"
-        color = theme.CONTROL if is_control else theme.SILENT
-        dash = "solid" if is_control else theme.DASHES[index % len(theme.DASHES)]
-        yield _Part(label, "silent", color, dash, of_arm(frame, arm))
-
-
-def _parts(frame: pl.DataFrame) -> list[_Part]:
-    return [*_primary_parts(frame), *_silent_parts(frame)]
-
-
-def _each_call_once(part: _Part, pairs: pl.DataFrame) -> pl.DataFrame:
-    """With several arms, a primary call is in several pairs."""
-    if part.side == "silent" or pairs["arm"].n_unique() <= 1:
-        return pairs
-    return pairs.filter(pl.coalesce("request_id", "pair_id").is_first_distinct())
-
-
-def _values(part: _Part, metric: str, value: pl.Expr) -> pl.Series:
-    pairs = _each_call_once(part, usable(part.pairs, metric).pairs)
-    return pairs.sort("started_at", maintain_order=True).select(value.cast(pl.Float64)).to_series()
-
-
-def _spread(n: int, most: int = POINTS) -> list[int]:
-    """At most `most` of the indices 0 … n−1, evenly spread, both ends among them."""
-    if n <= most:
-        return list(range(n))
-    return [round(step * (n - 1) / (most - 1)) for step in range(most)]
-
-
-def _distributions(
-    figure: "Figure", at: At, parts: list[tuple[_Part, pl.Series]], unit: str, title: str, none: str
-) -> None:
-    """Empirical distribution functions on a log axis."""
-    row, column = at
-    shown = [(part, values.sort()) for part, values in parts if len(values)]
-    if not shown:
-        theme.say(figure, at, none)
-        return
-    for part, values in shown:
-        chosen = _spread(len(values), POINTS - 1)
-        points = values.gather(chosen).to_list()
-        figure.add_trace(
-            {
-                **part.look(),
-                "type": "scatter",
-                "mode": "lines",
-                "x": [points[0], *points],
-                "y": [0.0, *((index + 1) / len(values) for index in chosen)],
-                "line": {"color": part.color, "dash": part.dash, "width": 2, "shape": "hv"},
-                "hovertemplate": f"%{{y:.1%}} within %{{x:.3g}} {unit}<extra>%{{fullData.name}}</extra>",
-            },
-            row=row,
-            col=column,
-        )
-    _log_x(figure, at, pl.concat([values for _, values in shown]), unit)
-    figure.update_xaxes(title_text=title, row=row, col=column)
-    figure.update_yaxes(title_text="share of calls", tickformat=".0%", range=[0, 1.02], row=row, col=column)
-
-
-def _log_x(figure: "Figure", at: At, values: pl.Series, unit: str) -> None:
-    positive = values.filter(values > 0).sort()
-    if not len(positive):
-        return
-    ticks, texts = theme.log_ticks(float(positive[0]), float(positive[-1]), unit)
-    figure.update_xaxes(type="log", tickvals=ticks, ticktext=texts, row=at[0], col=at[1])
-
-
-def _distribution_of(figure: "Figure", at: At, frame: pl.DataFrame, metric: str, title: str) -> None:
-    parts = [(part, _values(part, metric, part.column(f"{metric}_s"))) for part in _parts(frame)]
-    _distributions(figure, at, parts, "s", f"{title}, seconds (log)", f"no {title} on record")
-
-
-def _lengths(figure: "Figure", at: At, frame: pl.DataFrame) -> None:
-    parts = [
-        (part, _values(part, "output_length", part.column("output").str.len_chars()))
-        for part in _parts(frame)
-    ]
-    _distributions(figure, at, parts, "", "answer length, characters (log)", "no text answers")
-
-
-def _ratios(figure: "Figure", at: At, frame: pl.DataFrame, metric: str) -> None:
-    row, column = at
-    lines = [(part, *_ratio_line(part, metric)) for part in _silent_parts(frame)]
-    lines = [line for line in lines if line[1]]
-    if not lines:
-        theme.say(figure, at, f"needs {2 * _TAIL} pairs")
-        return
-    for part, levels, ratios in lines:
-        figure.add_trace(
-            {
-                **part.look(),
-                "type": "scatter",
-                "mode": "lines",
-                "x": levels,
-                "y": ratios,
-                "line": {"color": part.color, "dash": part.dash, "width": 2},
-                "hovertemplate": "×%{y:.3g} at p%{x}<extra>%{fullData.name}</extra>",
-            },
-            row=row,
-            col=column,
-        )
-    figure.add_hline(y=1, line={"color": theme.TEXT, "width": 1, "dash": "dot"}, row=row, col=column)
-    figure.update_xaxes(title_text="percentile", range=[0, 100], row=row, col=column)
-    highest = max((ratio or 0.0 for _, _, ratios in lines for ratio in ratios), default=0.0)
-    figure.update_yaxes(
-        title_text="ratio", tickprefix="×", range=[0, 1.1 * max(1.0, highest)], row=row, col=column
-    )
-
-
-def _ratio_line(part: _Part, metric: str) -> tuple[list[int], list[float | None]]:
-    pairs = usable(part.pairs, metric).pairs
-    levels = [level for level in range(1, 100) if pairs.height * min(level, 100 - level) >= 100 * _TAIL]
-    if not levels:
-        return [], []
-    primary, silent = (
-        pairs.select(
-            pl.col(f"{side}_{metric}_s").quantile(level / 100, interpolation="linear").alias(str(level))
-            for level in levels
-        ).row(0)
-        for side in ("primary", "silent")
-    )
-    ratios = [after / before if before else None for before, after in zip(primary, silent, strict=True)]
-    return levels, [theme.finite(ratio) for ratio in ratios]
-
-
-def _bills(figure: "Figure", at: At, frame: pl.DataFrame) -> None:
-    row, column = at
-    bills = [(part, _values(part, "cost", part.column("cost_usd")).cum_sum()) for part in _parts(frame)]
-    bills = [(part, bill) for part, bill in bills if len(bill)]
-    if not bills:
-        theme.say(figure, at, "no priced calls")
-        return
-    for part, bill in bills:
-        chosen = _spread(len(bill), POINTS - 1)
-        figure.add_trace(
-            {
-                **part.look(),
-                "type": "scatter",
-                "mode": "lines",
-                "x": [0, *(index + 1 for index in chosen)],
-                "y": [0.0, *bill.gather(chosen).to_list()],
-                "line": {"color": part.color, "dash": part.dash, "width": 2},
-                "hovertemplate": "USD %{y:.3g} after %{x:,} requests<extra>%{fullData.name}</extra>",
-            },
-            row=row,
-            col=column,
-        )
-    figure.update_xaxes(title_text="priced requests", rangemode="tozero", row=row, col=column)
-    figure.update_yaxes(title_text="USD", rangemode="tozero", row=row, col=column)
-
-
-def _cost_bars(figure: "Figure", at: At, frame: pl.DataFrame) -> None:
-    rows = _rows(frame, "cost")
-    if not rows:
-        theme.say(figure, at, "no priced calls")
-        return
-    for side in ("primary", "silent"):
-        _bars(figure, at, rows, [_times(row[side], 1000) for row in rows], side, "USD")
-    figure.update_xaxes(title_text="USD per 1,000 requests", row=at[0], col=at[1])
-
-
-def _error_bars(figure: "Figure", at: At, frame: pl.DataFrame) -> None:
-    rows = _rows(frame, "errors")
-    if not rows:
-        theme.say(figure, at, "no finished calls")
-        return
-    for side in ("primary", "silent"):
-        _bars(figure, at, rows, [row[side] for row in rows], side, "share")
-    figure.update_xaxes(
-        title_text="errors and time-outs, share of calls", tickformat=".3~%", row=at[0], col=at[1]
-    )
-
-
-def _identical_bars(figure: "Figure", at: At, frame: pl.DataFrame) -> None:
-    rows = _rows(frame, "identical")
-    if not rows:
-        theme.say(figure, at, "no answers on record")
-        return
-    _bars(figure, at, rows, [row["effect"] for row in rows], "silent", "share", named=False)
-    figure.update_xaxes(
-        title_text="identical to the primary's, share of pairs",
-        tickformat=".0%",
-        range=[0, 1.2],
-        tickvals=[0, 0.25, 0.5, 0.75, 1],
-        row=at[0],
-        col=at[1],
-    )
-
-
-def _rows(frame: pl.DataFrame, metric: str) -> list[dict[str, Any]]:
-    """The table's rows of a metric, one per arm that has any usable pair."""
-    return list(estimate(frame, [metric]).filter(pl.col("n") > 0).iter_rows(named=True))
-
-
-def _times(value: float | None, factor: float) -> float | None:
-    return theme.finite(None if value is None else value * factor)
-
-
-def _bars(
-    figure: "Figure",
-    at: At,
-    rows: list[dict[str, Any]],
-    lengths: list[float | None],
-    side: str,
-    unit: str,
-    *,
-    named: bool = True,
-) -> None:
-    """One horizontal bar per arm, as the table has it."""
-    prefix = f"{side} " if named else ""
-    silent = [theme.CONTROL if row["arm"] == CONTROL else theme.SILENT for row in rows]
-    figure.add_trace(
-        {
-            "type": "bar",
-            "orientation": "h",
-            "x": lengths,
-            "y": [f"{theme.escape(row['arm'], 20)}<br>n = {row['n']:,}" for row in rows],
-            "text": [prefix + theme.escape(wording.quantity(length, unit)) for length in lengths],
-            "textposition": "outside",
-            "cliponaxis": False,
-            "marker": {"color": theme.PRIMARY if side == "primary" else silent},
-            "showlegend": False,
-            "hovertemplate": "%{text}<extra></extra>",
-        },
-        row=at[0],
-        col=at[1],
-    )
-    # Room for the text beyond the longest bar.
-    longest = max(length or 0.0 for trace in figure.select_traces(row=at[0], col=at[1]) for length in trace.x)
-    figure.update_xaxes(range=[0, longest * 1.5 if longest else 0.05], row=at[0], col=at[1])
-    figure.update_yaxes(type="category", autorange="reversed", row=at[0], col=at[1])
-
-
-def _finish_reasons(part: _Part) -> tuple[pl.Series, int]:
-    calls = _each_call_once(part, part.pairs).filter(part.column("status") == "ok")
-    return calls[f"{part.side}_finish_reason"].drop_nulls(), calls.height
-
-
-def _error_kinds(part: _Part) -> tuple[pl.Series, int]:
-    calls = _each_call_once(part, part.pairs)
-    failed = calls.filter(part.column("status").is_in(FAILED))
-    return failed.select(
-        pl.coalesce(part.column("error_type"), part.column("status"))
-    ).to_series(), calls.height
-
-
-def _kinds(
-    figure: "Figure",
-    at: At,
-    frame: pl.DataFrame,
-    kinds_of: Callable[[_Part], tuple[pl.Series, int]],
-    title: str,
-    none: str,
-) -> None:
-    """Horizontal bars: how often each kind occurs, as a share of each side's calls."""
-    parts = [(part, *kinds_of(part)) for part in _parts(frame)]
-    every = pl.concat([kinds for _, kinds, _ in parts]) if parts else pl.Series([], dtype=pl.String)
-    if not len(every):
-        theme.say(figure, at, none)
-        return
-    common = every.value_counts(sort=True, name="n").head(_KINDS_SHOWN).to_series(0).to_list()
-    has_others = every.n_unique() > len(common)
-    labels = [theme.escape(kind, 20) for kind in common] + ["other kinds"] * has_others
-    for part, kinds, calls in parts:
-        if not calls:
-            continue
-        counts = [(kinds == kind).sum() for kind in common]
-        counts += [len(kinds) - sum(counts)] * has_others
-        figure.add_trace(
-            {
-                **part.look(),
-                "type": "bar",
-                "orientation": "h",
-                "x": [count / calls for count in counts],
-                "y": labels,
-                "customdata": counts,
-                "marker": {"color": part.color, "opacity": 1 if part.dash == "solid" else 0.65},
-                "hovertemplate": "%{x:.3~%}: %{customdata:,} calls<extra>%{fullData.name}</extra>",
-            },
-            row=at[0],
-            col=at[1],
-        )
-    figure.update_xaxes(title_text=title, tickformat=".3~%", rangemode="tozero", row=at[0], col=at[1])
-    figure.update_yaxes(type="category", autorange="reversed", row=at[0], col=at[1])

@@ -30,9 +30,10 @@ STYLE = """
 .mirrorkit tbody th { font-weight: 400; }
 .mirrorkit tbody th.arm { font-weight: 600; padding-top: 1em; }
 .mirrorkit th:last-child, .mirrorkit td:last-child { padding-right: 0; }
-.mirrorkit td.note { white-space: normal; font-size: .82em; opacity: .78; min-width: 16em; }
+.mirrorkit td.mark { opacity: .78; }
 .mirrorkit .wide { overflow-x: auto; }
 .mirrorkit p.small { font-size: .85em; opacity: .78; }
+.mirrorkit p.note { margin: .15em 0; padding-left: 2.2em; text-indent: -2.2em; }
 """
 
 
@@ -42,7 +43,8 @@ class Line:
 
     metric: str
     cells: tuple[str, str, str, str]
-    note: str
+    mark: str
+    """The number of its note, as `[1]`; empty where it has none."""
 
 
 def headline(frame: pl.DataFrame) -> str:
@@ -83,15 +85,14 @@ def text(table: pl.DataFrame, heading: str) -> str:
     >>> print(text(estimate(SCHEMA.frame()), "no pairs").splitlines()[0])
     no pairs
     """
-    notes: list[str] = []
+    notes = _notes(table)
     out = [*textwrap.wrap(heading, WIDTH), "", _columns(_HEAD[0], _HEAD[1:], "")]
-    for arm, lines in _by_arm(table):
+    for arm, lines in _by_arm(table, notes):
         out.append(arm)
-        out += [_columns(f"  {line.metric}", line.cells, _mark(line.note, notes)) for line in lines]
+        out += [_columns(f"  {line.metric}", line.cells, line.mark) for line in lines]
     out.append("")
-    for number, note in enumerate(notes, start=1):
-        mark = f"[{number}] "
-        out += textwrap.wrap(note, WIDTH, initial_indent=mark, subsequent_indent=" " * len(mark))
+    for note, mark in notes.items():
+        out += textwrap.wrap(f"{mark} {note}", WIDTH, subsequent_indent=" " * (len(mark) + 1))
     return "\n".join([*out, LEGEND, CAVEAT])
 
 
@@ -107,32 +108,39 @@ def html(table: pl.DataFrame, heading: str) -> str:
 
 
 def html_table(table: pl.DataFrame) -> str:
-    """The table and how to read it, without style."""
+    """The table, its notes and how to read it, without style."""
+    notes = _notes(table)
     head = "".join(f'<th scope="col">{name}</th>' for name in (*_HEAD, "note"))
     body = "".join(
         f'<tr><th class="arm" colspan="6" scope="rowgroup">{escape(arm)}</th></tr>'
         + "".join(map(_html_row, lines))
-        for arm, lines in _by_arm(table)
+        for arm, lines in _by_arm(table, notes)
     )
+    below = "".join(f'<p class="small note">{mark} {escape(note)}</p>' for note, mark in notes.items())
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        f'<p class="small">{LEGEND} {CAVEAT}</p>'
+        f'{below}<p class="small">{LEGEND} {CAVEAT}</p>'
     )
 
 
 def _html_row(line: Line) -> str:
     cells = "".join(f"<td>{escape(cell)}</td>" for cell in line.cells)
-    metric, note = escape(line.metric), escape(line.note)
-    return f'<tr><th scope="row">{metric}</th>{cells}<td class="note">{note}</td></tr>'
+    return f'<tr><th scope="row">{escape(line.metric)}</th>{cells}<td class="mark">{line.mark}</td></tr>'
 
 
-def _by_arm(table: pl.DataFrame) -> Iterator[tuple[str, list[Line]]]:
+def _notes(table: pl.DataFrame) -> dict[str, str]:
+    """Each note with the mark it has in the rows; equal notes share one."""
+    notes = table["note"].drop_nulls().unique(maintain_order=True)
+    return {note: f"[{number}]" for number, note in enumerate(notes, start=1)}
+
+
+def _by_arm(table: pl.DataFrame, notes: dict[str, str]) -> Iterator[tuple[str, list[Line]]]:
     for arm in arms(table):
         title = "control (the primary's own group again)" if arm == CONTROL else wording.name(arm)
-        yield title, [_line(row) for row in of_arm(table, arm).iter_rows(named=True)]
+        yield title, [_line(row, notes) for row in of_arm(table, arm).iter_rows(named=True)]
 
 
-def _line(row: dict[str, object]) -> Line:
+def _line(row: dict[str, object], notes: dict[str, str]) -> Line:
     metric, unit = str(row["metric"]), str(row["unit"])
     estimand = {"share": "", "mean per call": ", mean"}.get(str(row["estimand"]), f" {row['estimand']}")
     primary, silent, effect = (_number(row[name]) for name in ("primary", "silent", "effect"))
@@ -142,7 +150,7 @@ def _line(row: dict[str, object]) -> Line:
         wording.quantity(silent, unit),
         wording.effect(effect, metric),
     )
-    return Line(metric.replace("_", " ") + estimand, cells, str(row["note"] or ""))
+    return Line(metric.replace("_", " ") + estimand, cells, notes.get(str(row["note"]), ""))
 
 
 def _number(value: object) -> float | None:
@@ -153,12 +161,3 @@ def _columns(first: str, cells: tuple[str, ...], mark: str) -> str:
     widths = (9, 18, 18, 15)
     cut = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
     return f"{first:<29}{cut} {mark}".rstrip()
-
-
-def _mark(note: str, notes: list[str]) -> str:
-    """The number under which a note is printed; equal notes share one."""
-    if not note:
-        return ""
-    if note not in notes:
-        notes.append(note)
-    return f"[{notes.index(note) + 1}]"

@@ -39,6 +39,7 @@ figure { margin: 2rem 0 0; break-inside: avoid; }
 figure svg text { fill: var(--ink) !important; }
 footer { margin-top: 3rem; font-size: .82em; opacity: .75; }
 tr { break-inside: avoid; }
+@media print, (hover: none) { .modebar { display: none !important; } }
 @page { margin: 14mm; }
 @media print {
   main.mirrorkit { padding: 0; max-width: none; font-size: 12px; }
@@ -128,7 +129,7 @@ def _embedded(figure: "Figure", *, with_library: bool) -> str:
         full_html=False,
         include_plotlyjs=with_library,
         include_mathjax=False,
-        config={"displaylogo": False, "responsive": True},
+        config={"displaylogo": False, "displayModeBar": "hover", "responsive": True},
     )
     return f"<figure>{html}</figure>"
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,8 +45,6 @@ def run_script(sim: Any, tmp_path: Path, body: str) -> tuple[list[dict[str, Any]
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
@@ -159,3 +159,35 @@ def test_ctrl_c_at_the_end_gives_up_what_waits_and_records_it_as_cancelled(sim: 
     dropped = session.frame.filter(session.frame["silent_status"] == "cancelled").row(0, named=True)
     assert dropped["silent_attempts"] == 0
     assert dropped["lag_s"] is None
+
+
+def test_ctrl_c_amid_a_blocking_run_keeps_what_is_done(sim: Any, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        HEAD + "session.run(['Hi'] * 2, progress=False)\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "try: session.run(['Ho'] * 4, concurrency=1, progress=False)\n"
+        "except KeyboardInterrupt: print('interrupted', session.frame.height, flush=True)\n"
+    )
+    models = [sim.deployment("chat", "gpt-4o"), sim.deployment("next", "gpt-4o-mini")]
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**_environment(), "MODELS": json.dumps(models)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        with sim.hold("gpt-4o") as hold:
+            program.stdin.write("\n")
+            program.stdin.flush()
+            hold.wait_for(1)
+            program.send_signal(signal.SIGINT)
+            assert program.stdout.readline() == "interrupted 2\n"
+        # the request that was out when the interrupt came is recorded too, and no other was sent
+        assert [r["silent_status"] for r in json.loads(program.stdout.readline())] == ["ok"] * 3
+        assert program.wait(60) == 0
+    assert sim.count("gpt-4o") == 3

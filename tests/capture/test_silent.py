@@ -2,14 +2,16 @@
 
 import copy
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrorkit.capture.adapter import ENDPOINTS
-from mirrorkit.capture.silent import SILENT_TAG, silent_kwargs
+from mirrorkit.capture.exchange import Asked, request_of
+from mirrorkit.capture.policy import Policy
+from mirrorkit.capture.silent import SILENT_TAG, SilentCall, silent_kwargs
 
 MARKS = {SILENT_TAG: True, "mirrorkit_pair_id": "p-1", "mirrorkit_arm": "next"}
 ALL = [pytest.param(endpoint, id=name) for name, endpoint in ENDPOINTS.items()]
@@ -223,3 +225,22 @@ def test_a_time_out_of_the_session_wins_and_none_leaves_the_callers() -> None:
     assert silent({"timeout": 60}, timeout_s=2.5)["timeout"] == 2.5
     assert silent({"timeout": 60})["timeout"] == 60
     assert "timeout" not in silent({})
+
+
+def test_a_call_that_ends_twice_is_recorded_once() -> None:
+    # as when a loop that stood still goes on after its calls were rescued from it
+    request = request_of(ENDPOINTS["completion"], {"messages": []}, "chat", "r1", "t1")
+    ended: list[Any] = []
+    call = SilentCall(
+        Asked(request, ENDPOINTS["completion"], {}, None),
+        "next",
+        "next",
+        adapter=cast(Any, None),
+        policy=Policy(),
+        primary_call_id=None,
+        on_done=lambda call, seen, started: ended.append((seen.status, seen.attempts, started)),
+        on_fault=ended.append,
+    )
+    call.drop()
+    call.drop()
+    assert ended == [("cancelled", 0, None)]

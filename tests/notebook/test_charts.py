@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirrorkit.compare.estimates import estimate
-from mirrorkit.notebook import charts, theme
+from mirrorkit.notebook import charts, panels, theme
 from mirrorkit.records import SCHEMA, Call, Pair
 
 VIEWS = [charts.overview, charts.latency, charts.cost, charts.outputs]
@@ -75,7 +75,7 @@ def test_a_hundred_thousand_pairs_are_no_more_points_than_a_screen_shows(view: C
     many = pl.concat([seed] * 34)
     assert many.height > 100_000
     figure = view(many)
-    assert max(points(figure)) <= charts.POINTS
+    assert max(points(figure)) <= panels.POINTS
     assert len(texts(figure)) < 200_000
 
 
@@ -138,6 +138,23 @@ def test_every_name_is_in_the_legend_once() -> None:
     figure = charts.latency(made(100, arms=("mini", "control")))
     shown = [trace.name for trace in figure.data if trace.showlegend]
     assert sorted(shown) == ["big (primary)", "mini (silent)", "primary again (control)"]
+
+
+def test_lines_and_bars_of_one_name_are_both_in_the_legend_each_as_it_is_drawn() -> None:
+    frame = made(100)
+    for view, drawn in ((charts.outputs, {"scatter", "bar"}), (charts.cost, {"scatter"})):
+        shown = [(trace.name, trace.type) for trace in view(frame).data if trace.showlegend]
+        assert sorted(shown) == sorted(
+            (name, k) for name in ("big (primary)", "mini (silent)") for k in drawn
+        )
+    without_text = frame.with_columns(primary_output=pl.lit(None, pl.String))
+    assert {trace.type for trace in charts.outputs(without_text).data if trace.showlegend} == {"bar"}
+
+
+def test_arms_are_told_apart_by_the_shade_of_their_bars() -> None:
+    figure = charts.outputs(made(100, arms=("mini", "other", "third")))
+    bars = [trace for trace in figure.data if trace.type == "bar" and (trace.name or "").endswith("(silent)")]
+    assert len({trace.opacity for trace in bars}) == 3
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -242,6 +259,26 @@ def test_log_ticks_are_few_positive_and_near_the_range(low: float, factor: float
     ticks, labels = theme.log_ticks(low, high, "s")
     assert len(ticks) == len(labels) <= 16
     assert all(0 < tick < math.inf for tick in ticks)
+
+
+@given(st.floats(1e-320, 1e308), st.floats(1, 1e9))
+def test_a_log_axis_has_room_on_both_sides_and_a_tick(low: float, factor: float) -> None:
+    high = low * factor
+    if math.isinf(high):
+        return
+    first, last = theme.log_range(low, high)
+    assert first < math.log10(low) <= math.log10(high) < last
+    if 1e-290 < low < high < 1e290:  # nearer the ends of what a float can hold, ticks are left out
+        assert any(first <= math.log10(tick) <= last for tick in theme.log_ticks(low, high, "s")[0])
+
+
+def test_no_distribution_touches_the_frame() -> None:
+    for figure in (charts.overview(made(50)), charts.latency(made(50)), charts.outputs(made(50))):
+        for trace in figure.select_traces({"type": "scatter"}):
+            axis = figure.layout[trace.xaxis.replace("x", "xaxis")]
+            if axis.type == "log":
+                shown = [x for x in trace.x if x > 0]
+                assert axis.range[0] < math.log10(min(shown)) <= math.log10(max(shown)) < axis.range[1]
 
 
 def test_the_order_of_rows_is_not_the_order_of_the_bill() -> None:

@@ -17,11 +17,12 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURE = "image/png"
-KEYS = {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "LITELLM_LOCAL_MODEL_COST_MAP"}
+UNSET = {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "LITELLM_LOCAL_MODEL_COST_MAP", "NO_PROXY", "no_proxy"}
+DEAD_PROXY = "http://127.0.0.1:9"  # nothing listens there: what asks it, fails
 
 
 def execute(name: str, folder: Path) -> Any:
-    """The notebook, run as a first-time user runs it: in a new kernel, with no key."""
+    """The notebook, run as a first-time user runs it: in a new kernel, with no key, behind a proxy."""
     notebook = nbformat.read(NOTEBOOKS / name, as_version=4)  # type: ignore[no-untyped-call]
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -34,8 +35,9 @@ def execute(name: str, folder: Path) -> Any:
         record_timing=False,
         resources={"metadata": {"path": str(folder)}},
     )
-    environment = {key: value for key, value in os.environ.items() if key not in KEYS}
-    return client.execute(env={**environment, "IPYTHONDIR": str(folder / "ipython")})
+    environment = {key: value for key, value in os.environ.items() if key not in UNSET}
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), DEAD_PROXY)
+    return client.execute(env={**environment, **proxies, "IPYTHONDIR": str(folder / "ipython")})
 
 
 def outputs(notebook: Any) -> Iterator[Any]:
@@ -99,7 +101,7 @@ def test_what_is_stored_is_small_and_knows_nothing_of_this_machine(stored: Any) 
     source = (NOTEBOOKS / "quickstart.ipynb").read_text(encoding="utf-8")
     assert len(source) < 600_000
     assert re.findall(r"/(?:work|root|home|tmp|Users)/", source) == []
-    assert re.findall(r"127\.0\.0\.1|localhost|sk-[\w-]{8,}|ipykernel_\d+", source) == []
+    assert re.findall(r"127\.0\.0\.1:|localhost|sk-[\w-]{8,}|ipykernel_\d+", source) == []
     assert bundles(stored, WIDGET) == []
     assert "widgets" not in stored.metadata
 
