@@ -1,5 +1,6 @@
 """The demo: mirrors simulated traffic from one model to another, and leaves what it saw on disk."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,8 @@ def _mirrored(n: int, seed: int) -> Recording:
     _stay_on_this_machine()
     from mirrorkit.session import MirrorSession
 
+    # the simulated failures are in the comparison; LiteLLM would tell of each amid the progress bar
+    logging.getLogger("LiteLLM Router").setLevel(logging.CRITICAL)
     with SimulatorProcess([PRIMARY, SILENT], seed=seed) as simulator:
         models = [
             simulator.deployment("chat", PRIMARY.name, silent_model="candidate"),

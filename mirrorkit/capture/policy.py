@@ -105,10 +105,13 @@ class Funnel:
         changes: Mapping[str, Any] = {"under_way": self.under_way - 1, outcome: getattr(self, outcome) + 1}
         return replace(self, **changes)
 
+    def __getitem__(self, name: str) -> int:
+        return self.as_dict()[name]
+
     def as_dict(self) -> dict[str, int]:
         """The counts by name.
 
-        >>> Funnel().opened().settled("mirrored").as_dict()["mirrored"]
+        >>> Funnel().opened().settled("mirrored")["mirrored"]
         1
         """
         return {f.name: getattr(self, f.name) for f in fields(self)}
