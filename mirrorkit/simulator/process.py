@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Self
 
 from mirrorkit.errors import MirrorError
 from mirrorkit.simulator.models import SimulatedModel
@@ -30,13 +29,6 @@ class SimulatorProcess(Endpoint):
         self._process: subprocess.Popen[str] | None = None
         self._url = ""
         self.api_key = API_KEY
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:

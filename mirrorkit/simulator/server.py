@@ -5,6 +5,7 @@ import hashlib
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -111,15 +112,30 @@ class Hold:
             self._condition.notify_all()
 
 
-class Endpoint:
-    """What a client needs to know of a simulator, wherever it runs."""
+class Endpoint(ABC):
+    """What a client needs to know of a simulator, wherever it runs; it runs in a `with`, or from start()."""
 
     api_key: str
 
     @property
+    @abstractmethod
     def url(self) -> str:
         """The base URL for an OpenAI client, such as "http://127.0.0.1:4000/v1"."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def start(self) -> None:
+        """Serve; returns when requests can be sent."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End, promptly, whatever is being waited for."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
 
     def deployment(self, group: str, model: str, **litellm_params: Any) -> dict[str, Any]:
         """An entry of a LiteLLM model list: the group is served by this model, here.
@@ -171,13 +187,6 @@ class Simulator(Endpoint):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._url = ""
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:
