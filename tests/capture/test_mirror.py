@@ -1,6 +1,7 @@
 """The rules of mirroring, each kept by blocking and by awaited calls, over real HTTP."""
 
 import asyncio
+import contextvars
 import copy
 import gc
 import json
@@ -435,6 +436,26 @@ class TestTheSilentCall:
         assert silent["lock"] is lock
         assert "litellm_parent_otel_span" not in silent
         assert "mine" not in silent
+
+    def test_it_runs_in_a_context_of_its_own(self, sim: Any, drive: Any) -> None:
+        # telemetry keeps the current span in a context variable
+        span = contextvars.ContextVar("span", default="none")
+        seen: dict[str, str] = {}
+
+        class Noting(litellm.Router):
+            def completion(self, model: str, *args: Any, **kwargs: Any) -> Any:
+                seen[model] = span.get()
+                return super().completion(model, *args, **kwargs)
+
+            async def acompletion(self, model: str, *args: Any, **kwargs: Any) -> Any:
+                seen[model] = span.get()
+                return await super().acompletion(model, *args, **kwargs)
+
+        span.set("the primary's")
+        with session_on(sim, router=Noting(model_list=deployments(sim))) as session:
+            drive.chat(session)
+            drive.drain(session)
+        assert seen == {"chat": "the primary's", "next": "none"}
 
     def test_a_logger_of_the_standard_payload_tells_silent_from_primary_and_joins_them(
         self, sim: Any, drive: Any, litellm_state: Any

@@ -114,6 +114,8 @@ def test_a_caller_that_closes_half_way_leaves_an_abandoned_row(session: Any, dri
     drive.drain(session)
     pair = row(session)
     assert pair["primary_status"] == "abandoned"
+    assert pair["primary_latency_s"] is None, "there was no last byte"
+    assert pair["primary_ttft_s"] > 0
     assert pair["primary_output"] == text_of(read)
     assert pair["silent_status"] == "ok"
 
