@@ -451,7 +451,13 @@ class TestTheSilentCall:
                 seen[model] = span.get()
                 return await super().acompletion(model, *args, **kwargs)
 
-        span.set("the primary's")
+        async def enter_span() -> None:
+            span.set("the primary's")
+
+        if drive.is_async:
+            drive.run(enter_span())
+        else:
+            span.set("the primary's")
         with session_on(sim, router=Noting(model_list=deployments(sim))) as session:
             drive.chat(session)
             drive.drain(session)
