@@ -346,7 +346,7 @@ def _at_exit(finish: "weakref.WeakMethod[Callable[[], None]]") -> None:
 def _silent_groups(silent_model: SilentModel) -> dict[str | None, tuple[str, ...]]:
     if isinstance(silent_model, Mapping):
         if not all(isinstance(group, str) for group in silent_model):
-            raise ConfigError(f"silent_model={silent_model!r}: give names of model groups as keys.")
+            raise ConfigError("silent_model: give a dict with the names of model groups as keys.")
         return {group: as_names(names) for group, names in silent_model.items()}
     names = as_names(silent_model)
     return {None: names} if names else {}

@@ -33,6 +33,7 @@ class TestTheDoor:
             ({"silent_model": {"chat": "chat"}}, "mirror onto itself"),
             ({"silent_model": ["next", 3]}, "name of a model group"),
             ({"silent_model": {1: "next"}}, "names of model groups as keys"),
+            ({"silent_model": [{"api_key": "k"}]}, "a dict is no name"),
             ({}, "nothing to mirror to"),
             ({"sample": 1.5}, "sample=1.5: give a number from 0 to 1"),
             ({"sample": float("nan")}, "sample=nan"),
@@ -85,6 +86,12 @@ class TestTheDoor:
         with pytest.raises(mk.ConfigError, match="nowhere"):
             mk.MirrorSession(router)
         assert router.model_list[0]["litellm_params"]["silent_model"] == "nowhere"
+
+    def test_no_key_that_was_put_in_the_wrong_place_is_shown(self, models: Any, sim: Any) -> None:
+        for wrong in (models, {"chat": models}, models[0]):
+            with pytest.raises(mk.ConfigError) as caught:
+                mk.MirrorSession(models, silent_model=wrong)
+            assert sim.api_key not in str(caught.value)
 
     def test_a_group_called_control_cannot_be_silent(self, sim: Any) -> None:
         models = [sim.deployment("chat", "gpt-4o"), sim.deployment("control", "gpt-4o-mini")]

@@ -172,7 +172,12 @@ def as_names(silent: object) -> tuple[str, ...]:
     listed: list[Any] = list(silent) if several else [silent]  # type: ignore[call-overload]
     names = [name for name in listed if isinstance(name, str) and name]
     if names != listed:
-        raise ConfigError(f"silent_model={silent!r}: give the name of a model group, or a list of names.")
+        odd = next(name for name in listed if not isinstance(name, str) or not name)
+        # not its content: a model list, keys and all, may have been put here
+        shown = f"a {type(odd).__name__}" if isinstance(odd, Iterable) and odd else repr(odd)
+        raise ConfigError(
+            f"silent_model: {shown} is no name; give the name of a model group, or a list of names."
+        )
     return tuple(dict.fromkeys(names))
 
 

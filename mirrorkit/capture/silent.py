@@ -120,6 +120,13 @@ def _drop_credentials(kwargs: dict[str, Any]) -> None:
             kwargs[name] = {k: v for k, v in headers.items() if not is_credential_header(k)}
 
 
+def _pair_id(asked: Asked, arm: str) -> str:
+    """An id that no other pair has, although a seed or the caller may give a request id twice."""
+    request = asked.request
+    name = f"{request.trace_id}/{request.request_id}/{request.started_at.isoformat()}/{arm}"
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+
+
 class SilentCall:
     """One silent call: a Job that can be made blocking or awaiting, and is recorded once."""
 
@@ -136,7 +143,7 @@ class SilentCall:
         on_fault: Callable[[BaseException], None],
     ) -> None:
         self.arm = arm
-        self.pair_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{asked.request.request_id}/{arm}"))
+        self.pair_id = _pair_id(asked, arm)
         self._asked = asked
         self._group = group
         self._adapter = adapter

@@ -645,6 +645,21 @@ class TestWhatIsNotMirrored:
             assert session.frame.height == 5
 
 
+class TestIds:
+    def test_a_seed_repeats_request_ids_and_no_pair_or_trace_id(self, sim: Any, drive: Any) -> None:
+        frames = []
+        for _ in range(2):
+            with session_on(sim, seed=7) as session:
+                drive.chat(session)
+                drive.chat(session, litellm_call_id="mine")
+                drive.chat(session, litellm_call_id="mine")
+                drive.drain(session)
+                frames.append(session.frame.sort("started_at"))
+        both = pl.concat(frames)
+        assert frames[0]["request_id"].to_list() == frames[1]["request_id"].to_list()
+        assert both["pair_id"].n_unique() == both["trace_id"].n_unique() == 6
+
+
 class TestPrices:
     def test_a_model_without_a_price_has_no_cost_and_a_free_one_costs_nothing(
         self, sim: Any, drive: Any
