@@ -124,7 +124,8 @@ def _wait_for(lab: Lab, server: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"JupyterLab did not start: {log.read_text()[-2000:]}")
 
 
-@pytest.fixture(scope="session")
+# of a module: while it lives, Playwright's own event loop runs in this thread
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: Any) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
