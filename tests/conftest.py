@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -121,3 +122,8 @@ def litellm_state() -> Iterator[Any]:
     yield litellm
     for name, value in before.items():
         setattr(litellm, name, value)
+
+
+def pytest_unconfigure() -> None:
+    # LiteLLM leaves its HTTP clients to the garbage collector, and each would now tell of it at length
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
