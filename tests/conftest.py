@@ -9,9 +9,16 @@ from typing import Any
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
+import hypothesis
 import pytest
 
 from mirrorkit.simulator import SimulatedModel, Simulator
+
+# how long an example takes says what else the machine is doing, and LiteLLM's threads with it
+hypothesis.settings.register_profile(
+    "mirrorkit", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("mirrorkit")
 
 MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
 
