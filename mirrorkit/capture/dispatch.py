@@ -121,6 +121,7 @@ class Dispatcher:
         if not held.moved:
             # a context of its own: the caller's spans and variables belong to the primary
             held.task = loop.create_task(self._arun(held), context=contextvars.Context())
+            held.task.add_done_callback(lambda task: self._task_ended(held, task))
 
     def _to_pool(self, held: _Held) -> None:
         with self._lock:
@@ -142,18 +143,19 @@ class Dispatcher:
             self._done(held)
 
     async def _arun(self, held: _Held) -> None:
-        try:
-            # A loop that ends right after its last primary cuts off here, before anything was sent.
-            await asyncio.sleep(0)
-            await held.job.arun()
-        except asyncio.CancelledError:
-            if held.loop is not None:
-                self._ended.add(held.loop)
+        # A loop that ends right after its last primary cuts off here, before anything was sent.
+        await asyncio.sleep(0)
+        await held.job.arun()
+        if not held.moved:
+            self._done(held)
+
+    def _task_ended(self, held: _Held, task: "asyncio.Task[None]") -> None:
+        # A task that is cancelled before its first step runs no line of its own: only this hears of it.
+        if task.cancelled():
+            self._ended.add(task.get_loop())
             self._to_pool(held)
-            raise
-        finally:
-            if not held.moved:
-                self._done(held)
+        elif task.exception() is not None and not held.moved:
+            self._done(held)
 
     def _done(self, held: _Held) -> None:
         with self._lock:

@@ -156,7 +156,9 @@ class SilentCall:
         self._cut_off = 0
 
     def run(self) -> None:
-        """Make the call, blocking."""
+        """Make the call, blocking; nothing where it was made already, on a loop that then stood still."""
+        if self._done:
+            return
         watch, stream = Watch({}), None
         try:
             watch, kwargs = self._begin()

@@ -248,6 +248,22 @@ class TestLoops:
         assert d.drain(LONG)
         assert [job.endings for job in jobs] == [["thread"]] * 6
 
+    def test_a_task_cancelled_before_its_first_step_is_finished_on_the_pool_unasked(
+        self, dispatcher: Any
+    ) -> None:
+        d = dispatcher(1, 5)
+        job = Job()
+
+        async def main() -> None:
+            d.admit([job], asyncio.get_running_loop())
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+
+        asyncio.run(main())
+        # nobody drains: the place it took must be free again all the same
+        assert job.ended.wait(LONG)
+        assert job.endings == ["thread"]
+
     def test_many_short_lived_loops_do_not_use_up_the_room(self, dispatcher: Any) -> None:
         d = dispatcher(2, 2)
 
