@@ -124,6 +124,7 @@ def litellm_state() -> Iterator[Any]:
         "cache",
         "drop_params",
         "num_retries",
+        "max_budget",
     )
     before = {name: copy.copy(getattr(litellm, name)) for name in names}
     yield litellm

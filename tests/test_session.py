@@ -123,6 +123,24 @@ litellm_settings: {{drop_params: true}}
         assert (pair["primary_attempts"], pair["silent_status"]) == (2, "ok")
         assert litellm_state.drop_params is True
 
+    def test_the_users_cache_is_neither_read_nor_written_by_making_a_session(
+        self, models: Any, litellm_state: Any
+    ) -> None:
+        litellm_state.cache = litellm.Cache(type="local")
+        for _ in range(2):
+            mk.MirrorSession(models, silent_model="next").close()
+        assert litellm_state.cache.cache.cache_dict == {}
+
+    def test_a_budget_of_litellms_that_is_spent_keeps_no_session_from_being_made(
+        self, models: Any, litellm_state: Any, drive: Any
+    ) -> None:
+        litellm_state.max_budget = -1.0
+        with mk.MirrorSession(models, silent_model="next") as session:
+            with pytest.raises(litellm.BudgetExceededError):
+                drive.chat(session)
+            drive.drain(session)
+            assert session.frame["primary_error_type"].to_list() == ["BudgetExceededError"]
+
     def test_an_unknown_setting_of_a_config_is_named(self, sim: Any, tmp_path: Path) -> None:
         models = [sim.deployment("chat", "gpt-4o"), sim.deployment("next", "gpt-4o-mini")]
         for section, name in (("router_settings", "num_retry"), ("litellm_settings", "proxy_only_thing")):

@@ -1,5 +1,6 @@
 """A LiteLLM Router in, with its `silent_model` taken over, and given back at the end."""
 
+import contextlib
 import os
 import re
 import threading
@@ -144,9 +145,23 @@ class Adapter:
 def warm_up() -> None:
     """Let LiteLLM do its lazy imports now, or the first calls would be recorded seconds too slow.
 
-    Mocked calls, which send nothing and are hidden from loggers, and a client, which opens nothing.
+    Mocked calls, which send nothing and are kept from loggers and cache, and a client, which opens nothing.
+    Where the user's settings forbid a call, such as a budget that is spent, LiteLLM stays as cold as it is.
     """
-    hidden: dict[str, Any] = {"model": "gpt-4o-mini", "mock_response": "warm", "no-log": True}
+    with contextlib.suppress(Exception):
+        _make_mocked_calls()
+    client = openai.OpenAI(api_key="none", base_url="http://127.0.0.1:9")
+    _ = client.chat.completions, client.embeddings
+    client.close()
+
+
+def _make_mocked_calls() -> None:
+    hidden: dict[str, Any] = {
+        "model": "gpt-4o-mini",
+        "mock_response": "warm",
+        "no-log": True,
+        "cache": {"no-cache": True, "no-store": True},
+    }
     messages = [{"role": "user", "content": "warm-up"}]
     tool = {"type": "function", "function": {"name": "warm_up", "parameters": {"type": "object"}}}
     litellm.completion(messages=messages, tools=[tool], **hidden)
@@ -155,9 +170,6 @@ def warm_up() -> None:
     litellm.responses(input="warm-up", **hidden)
     # loads the tokenizer, which LiteLLM needs at the end of each stream
     litellm.token_counter(model="gpt-4o-mini", text="warm-up")
-    client = openai.OpenAI(api_key="none", base_url="http://127.0.0.1:9")
-    _ = client.chat.completions, client.embeddings
-    client.close()
 
 
 def as_names(silent: object) -> tuple[str, ...]:

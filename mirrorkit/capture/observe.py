@@ -124,11 +124,15 @@ class Pricer:
         # LiteLLM has worked it out already where a stream was asked for its usage
         if isinstance(told := field_of(usage.raw, "cost"), int | float):
             return float(told)
-        raw = usage.raw or litellm.Usage(
-            prompt_tokens=usage.input_tokens,
-            completion_tokens=usage.output_tokens,
-            total_tokens=usage.input_tokens + usage.output_tokens,
-        )
+        raw = usage.raw
+        if not isinstance(raw, litellm.Usage):
+            raw = litellm.Usage(
+                prompt_tokens=usage.input_tokens,
+                completion_tokens=usage.output_tokens,
+                total_tokens=usage.input_tokens + usage.output_tokens,
+                # they have a price of their own
+                prompt_tokens_details={"cached_tokens": usage.cached_input_tokens or 0},
+            )
         own_price = any(
             "cost" in name and price is not None
             for name, price in (litellm.model_cost.get(seen.deployment_id or "") or {}).items()
@@ -224,7 +228,7 @@ def usage_of(usage: Any) -> Usage | None:
         made,
         cached_input_tokens=field_of(prompt, "cached_tokens"),
         reasoning_tokens=field_of(completion, "reasoning_tokens"),
-        raw=usage if isinstance(usage, litellm.Usage) else None,
+        raw=usage,
     )
 
 

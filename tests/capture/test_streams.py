@@ -209,6 +209,24 @@ def test_streams_of_the_responses_api_are_recorded(session: Any, drive: Any) -> 
         assert 0 < pair[f"{side}_ttft_s"] < pair[f"{side}_latency_s"]
 
 
+@pytest.mark.parametrize("name", ["completion", "responses"])
+def test_a_stream_costs_what_the_same_answer_costs_whole_cached_tokens_and_all(
+    session: Any, drive: Any, sim: Any, name: str
+) -> None:
+    prompt: Any = "word " * 500
+    payload = [{"role": "user", "content": prompt}] if name == "completion" else prompt
+    asked = {"stream_options": {"include_usage": True}} if name == "completion" else {}
+    for kwargs in ({}, {"stream": True, **asked}):
+        sim.script("gpt-4o", Reply(text="yes", cached_tokens=400))
+        answer = drive.call(session, name, "chat", payload, **kwargs)
+        if kwargs:
+            drive.read(answer)
+    drive.drain(session)
+    whole, streamed = session.frame.sort("stream")["primary_cost_usd"]
+    assert streamed == pytest.approx(whole)
+    assert session.frame["primary_cached_input_tokens"].to_list() == [400, 400]
+
+
 def test_streams_are_context_managers_and_offer_what_litellms_offer(session: Any, drive: Any) -> None:
     stream = drive.chat(session, stream=True)
     assert stream.model == "gpt-4o"
