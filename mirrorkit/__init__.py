@@ -8,6 +8,7 @@ from mirrorkit.comparison import Comparison, compare
 from mirrorkit.errors import (
     CompareError,
     ConfigError,
+    LabelError,
     LoopRunning,
     MirrorError,
     MirrorWarning,
@@ -33,6 +34,7 @@ __all__ = [
     "Comparison",
     "ConfigError",
     "Funnel",
+    "LabelError",
     "LoopRunning",
     "MirrorError",
     "MirrorSession",

@@ -1,59 +1,129 @@
 """Comparison: what the pairs of a frame showed; a table of contents, every method delegates."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from mirrorkit.compare.estimates import estimate
 from mirrorkit.errors import CompareError
 from mirrorkit.notebook import display
+from mirrorkit.notebook.progress import progress as progress_bar
 from mirrorkit.store.files import conform
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+    from mirrorkit.compare.analysis import Analysis
+    from mirrorkit.compare.findings import Finding
+    from mirrorkit.compare.measured import Kept
+    from mirrorkit.compare.pitfalls import Pitfall
+    from mirrorkit.compare.plan import Look, Plan, UserMetric
+    from mirrorkit.compare.verdict import Verdict
+
+_LONG = 20_000
+"""Pairs whose answers take long enough to compare for a progress bar."""
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Comparison:
-    """What was seen in the pairs of a frame, as a table, as figures and as a page; made by `compare`.
+    """What the pairs of a frame showed, and what follows from it; made by `compare`.
 
-    `table` has one row per arm and metric: `arm`, `metric`, `estimand`, `unit` (of `primary` and
-    `silent`), `n` (pairs), `primary`, `silent`, `effect` (silent over primary; for `errors` silent minus
-    primary; for `identical` the share), `low`, `high`, `one_look_low`, `one_look_high` (null: no
-    interval is computed) and `note`. Unknown is null.
+    It stays true while you keep looking: what `verdict`, `gates`, `findings`, `low` and `high` rest on holds
+    at every look, at any stopping.
     """
 
     frame: pl.DataFrame = field(repr=False)
-    table: pl.DataFrame = field(repr=False)
+    """the pairs compared, one row each"""
+    plan: "Plan" = field(repr=False)
+    """gates, alpha and rules, as they were set"""
+    _told: "Analysis" = field(repr=False)
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row per arm, metric and estimand.
+
+        `arm`, `metric`, `estimand` (what `effect` is, in words), `unit` (of `primary` and `silent`), `n`
+        (pairs), `primary`, `silent`, `effect`, `low` and `high` (valid at every look), `one_look_low` and
+        `one_look_high` (valid for one look at a number of pairs fixed beforehand), `note`. Unknown is null.
+        """
+        return self._told.table
+
+    @property
+    def verdict(self) -> "Verdict":
+        """May you switch? `.answer`: "switch", "keep" or "keep collecting"; `.sentence`; `.decided_by`."""
+        return self._told.verdict
+
+    @property
+    def gates(self) -> pl.DataFrame:
+        """One row per silent arm and gate: `state` ("passed", "failed", "open"), since when, pairs needed."""
+        return self._told.gates
+
+    @property
+    def findings(self) -> "tuple[Finding, ...]":
+        """The differences that can be claimed, together wrong with a probability of at most alpha."""
+        return self._told.findings
+
+    @property
+    def fields(self) -> pl.DataFrame:
+        """How often each field of JSON answers differs, net of how often it does in the control arm."""
+        return self._told.fields
+
+    @property
+    def warnings(self) -> "tuple[Pitfall, ...]":
+        """What must be known to read the numbers rightly."""
+        return self._told.warnings
+
+    def by(self, part: str | pl.Expr, metrics: Sequence[str] | None = None) -> pl.DataFrame:
+        """The table for each value of a column or expression, in a first column `slice`.
+
+        A search through subgroups is outside the guarantee: there are intervals, but no verdict.
+
+        Raises CompareError if the frame has no such column, or there are more than 50 slices.
+
+        Examples: `by("tags")`, `by(pl.col("primary_input_tokens").qcut(4))`.
+        """
+        from mirrorkit.compare import slices
+
+        return slices.by(self._told.pairs, self.plan, part, None if metrics is None else list(metrics))
+
+    def examples(self, metric: str, n: int = 10) -> pl.DataFrame:
+        """The `n` pairs whose sides differ most in a metric, the most different first.
+
+        Raises CompareError for a metric that there is not.
+        """
+        from mirrorkit.compare.examples import examples
+
+        return examples(self._told.pairs, self.plan, metric, n)
 
     def latency(self) -> "Figure":
         """Latency and time to first token of both sides, as distributions, and their ratio."""
         from mirrorkit.notebook import charts
 
-        return charts.latency(self.frame)
+        return charts.latency(self._told.pairs)
 
     def cost(self) -> "Figure":
         """What 1,000 requests cost on each side, and the bill as the requests came."""
         from mirrorkit.notebook import charts
 
-        return charts.cost(self.frame)
+        return charts.cost(self._told.pairs)
 
     def outputs(self) -> "Figure":
-        """How the answers differ: length, share of identical answers, finish reasons, errors."""
+        """How the answers differ: likeness beside the control arm's, JSON fields, finish reasons, lengths."""
         from mirrorkit.notebook import charts
 
-        return charts.outputs(self.frame)
+        return charts.outputs(self._told.pairs, self.fields)
 
     def plot(self) -> "Figure":
-        """Latency, cost, errors and answer length in one figure."""
+        """The verdict in one figure: each gate with its interval and margin, latency, cost and errors."""
         from mirrorkit.notebook import charts
 
-        return charts.overview(self.frame)
+        return charts.overview(self)
 
     def to_html(self, path: str | Path, *, title: str = "Model comparison") -> None:
-        """Write the table and all figures as one HTML file, which opens with no network.
+        """Write verdict, table and all figures as one HTML file, which opens with no network.
 
         Raises CompareError if the folder does not exist.
         """
@@ -62,36 +132,106 @@ class Comparison:
         report.write_html(self, path, title=title)
 
     def __repr__(self) -> str:
-        return display.text(self.table, display.headline(self.frame))
+        return display.text(self)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        heading = display.headline(self.frame)
-        return {
-            "text/plain": display.text(self.table, heading),
-            "text/html": display.html(self.table, heading),
-        }
+        return {"text/plain": display.text(self), "text/html": display.html(self)}
 
 
-def compare(frame: pl.DataFrame) -> Comparison:
-    """Compare the two sides of every pair in a frame, arm by arm.
+def compare(
+    frame: pl.DataFrame,
+    *,
+    gates: Mapping[str, float] | None = None,
+    alpha: float | None = None,
+    metrics: "Mapping[str, UserMetric] | None" = None,
+    slo_s: float | None = None,
+    max_pairs: int | None = None,
+    ignore: Sequence[str] | None = None,
+    clean: Callable[[str], str] | None = None,
+    tolerance: float | None = None,
+    outputs: bool = True,
+    progress: bool = True,
+) -> Comparison:
+    r"""Compare the two sides of every pair in a frame, arm by arm, and say whether to switch.
 
-    `frame` has one row a pair, as `MirrorSession.frame` or `mirrorkit.load(path).frame` give it.
+    Args:
+        frame: one row a pair, as `MirrorSession.frame` or `mirrorkit.load(path).frame` give it, or several
+            of them put together; its order does not matter.
+        gates: what must hold for a switch: a margin for each metric. Ratios, silent over primary, for
+            latency, ttft, cost, tokens and length (1.10 allows 10 % more); differences of shares for errors,
+            refusals and the like (0.01 is one point); means for likeness, win rates and metrics of your own.
+            By default `{"latency": 1.10, "cost": 1.00, "errors": 0.01}`.
+        alpha: the probability, at most, of ever saying "switch" to a model that violates a margin, and of
+            ever saying "keep" although all hold; 0.05 by default.
+        metrics: your own: a name, and a function of a pair's row, a Polars expression or a `Metric`.
+        slo_s: seconds beyond which a call is too late; adds the metric `over_slo`.
+        max_pairs: the pairs of an arm after which the answer is "keep", inconclusive.
+        ignore: what does not count when answers are compared: JSON paths (`"$.id"`) and regular expressions
+            (`r"\d{4}-\d\d-\d\d"`).
+        clean: applied to each answer before it is compared; never to what is recorded.
+        tolerance: relative, for numbers in JSON answers.
+        outputs: whether to compare the texts of the answers; without, it is faster.
+        progress: whether to show a progress bar where that takes long.
 
-    Raises RecordingError if the frame is no recording, CompareError if it has no pairs.
+    Raises:
+        RecordingError: the frame is no recording.
+        CompareError: it has no pairs, or what is asked is out of range.
 
     >>> pairs = pl.DataFrame({
     ...     "pair_id": ["p1", "p2"], "arm": ["mini", "mini"],
     ...     "primary_status": ["ok", "ok"], "silent_status": ["ok", "ok"],
-    ...     "primary_latency_s": [1.0, 2.0], "silent_latency_s": [0.5, 0.7],
+    ...     "primary_latency_s": [1.0, 2.0], "silent_latency_s": [0.5, 1.0],
     ... })
-    >>> compare(pairs).table.select("metric", "estimand", "n", "primary", "silent", "effect").row(0)
-    ('latency', 'p50', 2, 1.5, 0.6, 0.39999999999999997)
+    >>> seen = compare(pairs)
+    >>> seen.table.select("metric", "n", "effect", "note").row(0)
+    ('latency', 2, 0.5, 'an interval takes 100 pairs: 98 missing')
+    >>> seen.verdict.answer
+    'keep collecting'
     """
-    pairs = conform(frame).clone()
+    from mirrorkit.compare.plan import Plan
+
+    plan = Plan().with_changes(
+        gates=gates,
+        alpha=alpha,
+        metrics=metrics,
+        slo_s=slo_s,
+        max_pairs=max_pairs,
+        ignore=ignore,
+        clean=clean,
+        tolerance=tolerance,
+    )
+    return look(conform(frame), plan, outputs=outputs, progress=progress)
+
+
+def look(
+    pairs: pl.DataFrame,
+    plan: "Plan",
+    *,
+    kept: "Kept | None" = None,
+    before: datetime | None = None,
+    looks: "Sequence[Look]" = (),
+    outputs: bool = True,
+    progress: bool = True,
+) -> Comparison:
+    """Compare the pairs of a recording by a plan; see `compare`.
+
+    `kept` has the differences of answers that were worked out before, `before` is the start of the oldest
+    request under way, `looks` the plans by which these pairs have been looked at.
+    """
+    from mirrorkit.compare.analysis import analyse
+    from mirrorkit.compare.measured import Kept, measured
+
     if pairs.is_empty():
         raise CompareError(
             "there are no pairs to compare: make calls on the session, wait for the mirrors "
             "(`session.drain()`, or `await session.adrain()`), and see `session.funnel` for why "
             "requests were not mirrored"
         )
-    return Comparison(pairs, estimate(pairs))
+    found = None
+    if outputs:
+        kept = kept or Kept()
+        missing = kept.missing(pairs, plan.rules)
+        with progress_bar(missing, "comparing answers", progress and missing > _LONG) as step:
+            found = kept.of(pairs, plan.rules, step)
+    told = analyse(measured(pairs, plan, found), plan, before=before, looks=looks)
+    return Comparison(pairs.clone(), plan, told)

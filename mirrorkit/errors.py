@@ -5,6 +5,7 @@
     ├── UnsupportedCall    a Router method that is not mirrored (also an AttributeError)
     ├── SessionClosed      a call on a session after close()
     ├── LoopRunning        a blocking wait where only `await` can work
+    ├── LabelError         a label that cannot be set (also a ValueError)
     ├── RecordingError     a file or a frame that is no recording (also a ValueError)
     └── CompareError       a comparison that cannot be made from this frame (also a ValueError)
 
@@ -30,6 +31,10 @@ class SessionClosed(MirrorError):
 
 class LoopRunning(MirrorError):
     """A blocking wait in a thread whose event loop is running, where only `await` can work."""
+
+
+class LabelError(MirrorError, ValueError):
+    """A label that cannot be set: there is no such pair, or no such preference."""
 
 
 class RecordingError(MirrorError, ValueError):

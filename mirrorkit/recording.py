@@ -1,13 +1,20 @@
 """The reading half of a session, from memory or from disk: no router, no LiteLLM."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
 
-from mirrorkit.comparison import Comparison, compare
+from mirrorkit.compare.looked import Looked
+from mirrorkit.compare.plan import UserMetric, looks_from_json, looks_to_json
+from mirrorkit.comparison import Comparison, look
 from mirrorkit.records import CONTROL
 from mirrorkit.store import files
+from mirrorkit.store.frame import FrameStore
+
+_PLAN, _BEFORE = "plan", "complete_before"
+"""What goes into a Parquet file beside the pairs."""
 
 
 class Readable(ABC):
@@ -15,17 +22,86 @@ class Readable(ABC):
 
     __slots__ = ()
 
+    _store: FrameStore
+    _looked: Looked
+
     @property
     @abstractmethod
     def frame(self) -> pl.DataFrame:
         """The pairs so far, one row each; changing this frame changes nothing else."""
 
-    def compare(self) -> Comparison:
-        """How the silent models did beside the primary, on the pairs so far.
+    @property
+    @abstractmethod
+    def complete_before(self) -> datetime | None:
+        """Every pair of a request that started before this is in the frame; None: every pair is."""
 
-        Raises CompareError if there are none yet.
+    def compare(
+        self,
+        *,
+        gates: Mapping[str, float] | None = None,
+        alpha: float | None = None,
+        metrics: Mapping[str, UserMetric] | None = None,
+        slo_s: float | None = None,
+        max_pairs: int | None = None,
+        ignore: Sequence[str] | None = None,
+        clean: Callable[[str], str] | None = None,
+        tolerance: float | None = None,
+        outputs: bool = True,
+        progress: bool = True,
+    ) -> Comparison:
+        """How the silent models did beside the primary, on the pairs so far, and whether to switch.
+
+        The arguments are those of `mirrorkit.compare`. What is given is kept for the next look, and goes
+        with the recording into a Parquet file; changing it after a look is allowed, and told of in the
+        comparison's `warnings`. Only pairs of requests older than the oldest one under way count, as those
+        that finish first are the fast ones.
+
+        Raises CompareError if there are no pairs yet, or what is given is out of range.
         """
-        return compare(self.frame)
+        plan = self._looked.plan(
+            gates=gates,
+            alpha=alpha,
+            metrics=metrics,
+            slo_s=slo_s,
+            max_pairs=max_pairs,
+            ignore=ignore,
+            clean=clean,
+            tolerance=tolerance,
+        )
+        # in this order: what finishes in between is in the frame, and not counted
+        before, pairs = self.complete_before, self.frame
+        comparison = look(
+            pairs,
+            plan,
+            kept=self._looked.kept,
+            before=before,
+            looks=self._looked.with_look(plan, pairs.height),
+            outputs=outputs,
+            progress=progress,
+        )
+        self._looked.remember(plan, pairs.height)
+        return comparison
+
+    def label(self, pair_id: str, preference: str | None, *, note: str | None = None) -> None:
+        """Set which answer of a pair a person prefers; `frame` and what is exported show it from now on.
+
+        Frames handed out earlier stay as they are.
+
+        Args:
+            pair_id: the pair's, from the frame.
+            preference: "primary", "silent" or "tie"; None takes the preference back.
+            note: a text to go with it; None leaves the pair's note as it is, "" empties it.
+
+        Raises:
+            LabelError: there is no such pair, or no such preference.
+
+        >>> pairs = {"pair_id": ["p1"], "arm": ["b"], "primary_status": ["ok"], "silent_status": ["ok"]}
+        >>> recording = Recording(pl.DataFrame(pairs))
+        >>> recording.label("p1", "silent", note="shorter, and right")
+        >>> recording.frame.select("preference", "note").row(0)
+        ('silent', 'shorter, and right')
+        """
+        self._store.label(pair_id, preference, note)
 
     def to_csv(self, path: files.FilePath, *, neutralise: bool = True) -> None:
         """Write the pairs to a CSV file, which `mirrorkit.load` gives back exactly.
@@ -38,37 +114,51 @@ class Readable(ABC):
     def to_parquet(self, path: files.FilePath) -> None:
         """Write the pairs to a Parquet file, which `mirrorkit.load` gives back exactly.
 
+        The gates that were set and the looks that were taken go with them, which a CSV file cannot hold.
+
         Raises RecordingError if the folder does not exist.
         """
-        files.write_parquet(self.frame, path)
+        before, pairs = self.complete_before, self.frame
+        kept = {} if before is None else {_BEFORE: before.isoformat()}
+        if self._looked.looks:
+            kept[_PLAN] = looks_to_json(self._looked.looks)
+        files.write_parquet(pairs, path, kept=kept)
 
 
 class Recording(Readable):
     """Pairs that were recorded: `load` reads one from a file, and any frame of pairs makes one.
 
     `frame` needs the columns pair_id, arm, primary_status and silent_status; the schema's others
-    are null where missing. Raises RecordingError if it is no recording. A recording never changes.
+    are null where missing. Raises RecordingError if it is no recording. The pairs of a recording never
+    change; labels are put beside them.
 
     >>> pairs = {"pair_id": ["p1", "p2"], "model_group": ["gpt-4o"] * 2, "arm": ["gpt-4o-mini"] * 2}
     >>> Recording(pl.DataFrame({**pairs, "primary_status": ["ok"] * 2, "silent_status": ["ok", "error"]}))
     Recording: 2 pairs, gpt-4o → gpt-4o-mini, 50 % with errors
     """
 
-    __slots__ = ("_frame",)
+    __slots__ = ("_before", "_looked", "_store")
 
     def __init__(self, frame: pl.DataFrame) -> None:
-        self._frame = files.conform(frame).clone()
+        self._store = FrameStore(files.conform(frame))
+        self._looked = Looked()
+        self._before: datetime | None = None
+
+    @property
+    def complete_before(self) -> datetime | None:
+        """Until when the record was complete when it was written; None: it is complete."""
+        return self._before
 
     @property
     def frame(self) -> pl.DataFrame:
         """The pairs, one row each; changing this frame changes nothing else."""
-        return self._frame.clone()
+        return self._store.frame()
 
     def __len__(self) -> int:
-        return self._frame.height
+        return len(self._store)
 
     def __repr__(self) -> str:
-        return f"Recording: {describe(self._frame)}"
+        return f"Recording: {describe(self.frame)}"
 
 
 def load(path: files.FilePath) -> Recording:
@@ -84,7 +174,18 @@ def load(path: files.FilePath) -> Recording:
     ...     load(f"{folder}/pairs.parquet")
     Recording: no pairs
     """
-    return Recording(files.read(path))
+    recording = Recording(files.read(path))
+    kept = files.read_kept(path)
+    recording._looked = Looked(looks_from_json(kept.get(_PLAN, "[]")))
+    recording._before = _time(kept.get(_BEFORE))
+    return recording
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def describe(frame: pl.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""What is recorded: a request, the calls made for it, the pair they form, and the frame's schema."""
+"""What is recorded: a request, its calls, the pair they form, what is said of it, and the frame's schema."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -9,6 +9,7 @@ import polars as pl
 
 Status = Literal["ok", "error", "timeout", "cancelled", "abandoned"]
 UsageSource = Literal["provider", "estimated"]
+Preference = Literal["primary", "silent", "tie"]
 
 CONTROL = "control"
 """The arm of A/A pairs: the primary's own group mirrored to itself."""
@@ -93,6 +94,22 @@ class Pair:
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a judge said of a pair that it was shown in both orders.
+
+    Where there is no verdict the preference is None, and `reason` says why. `flipped` says that the two
+    orders disagreed; `cost_usd` is that of every call made for it.
+    """
+
+    preference: Preference | None
+    reason: str | None
+    flipped: bool | None
+    model: str | None
+    cost_usd: float | None
+    judged_at: datetime
+
+
 _CALL_TYPES: dict[str, pl.DataType] = {
     "status": pl.String(),
     "error_type": pl.String(),
@@ -133,7 +150,16 @@ _HEAD_TYPES: dict[str, pl.DataType] = {
     "stream": pl.Boolean(),
 }
 
-_HUMAN_TYPES: dict[str, pl.DataType] = {"preference": pl.String(), "note": pl.String()}
+# Said of a pair when it has long been recorded: none of these is known of a new one.
+_JUDGED_TYPES: dict[str, pl.DataType] = {
+    "labelled_at": pl.Datetime("us", "UTC"),
+    "judge_preference": pl.String(),
+    "judge_reason": pl.String(),
+    "judge_flipped": pl.Boolean(),
+    "judge_model": pl.String(),
+    "judge_cost_usd": pl.Float64(),
+    "judged_at": pl.Datetime("us", "UTC"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +179,21 @@ class Schema:
 
 
 SCHEMA = Schema(
-    version=1,
+    version=2,
     columns={
         **_HEAD_TYPES,
         **{f"{side}_{name}": kind for side in ("primary", "silent") for name, kind in _CALL_TYPES.items()},
-        **_HUMAN_TYPES,
+        "preference": pl.String(),
+        "note": pl.String(),
+        **_JUDGED_TYPES,
     },
 )
 
 _CALL_FIELDS = tuple(f.name for f in fields(Call))
+_NOT_JUDGED = (None,) * len(_JUDGED_TYPES)
 
 
 def _row(pair: Pair) -> Sequence[Any]:
     head = [getattr(pair, name) for name in _HEAD_TYPES]
     sides = [getattr(call, name) for call in (pair.primary, pair.silent) for name in _CALL_FIELDS]
-    return (*head, *sides, pair.preference, pair.note)
+    return (*head, *sides, pair.preference, pair.note, *_NOT_JUDGED)

@@ -2,27 +2,30 @@
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
-from inspect import iscoroutinefunction
+from datetime import datetime
 from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import polars as pl
 
-from mirrorkit.capture.adapter import Adapter, CallType, as_names, warm_up
+from mirrorkit.capture.adapter import Adapter, CallType, warm_up
 from mirrorkit.capture.batch import arun_all, read_requests, run_all
+from mirrorkit.capture.judge import Judge, Row, check_judge, pairs_to_judge
 from mirrorkit.capture.mirror import Mirror
 from mirrorkit.capture.policy import Funnel, Policy
+from mirrorkit.capture.settings import SilentModel, check_callable, check_groups, check_place, silent_groups
+from mirrorkit.capture.verdicts import RUBRIC
+from mirrorkit.compare.looked import Looked
 from mirrorkit.errors import ConfigError, SessionClosed, UnsupportedCall
 from mirrorkit.notebook import loops
 from mirrorkit.notebook.progress import progress as progress_bar
 from mirrorkit.recording import Readable
-from mirrorkit.records import CONTROL, Request
+from mirrorkit.records import Request
 from mirrorkit.store.frame import FrameStore
 
-SilentModel = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 _MIRRORED = "completion, acompletion, embedding, aembedding, responses, aresponses"
 
 
@@ -85,16 +88,17 @@ class MirrorSession(Readable):
         policy = Policy(
             sample, control, budget_usd, max_in_flight, max_waiting, timeout_s, silent_retries, seed
         )
-        _check_callable("where", where)
-        _check_callable("redact", redact)
-        _check_place(isolation, journal)
+        check_callable("where", where)
+        check_callable("redact", redact)
+        check_place(isolation, journal)
         self._store = FrameStore()
+        self._looked = Looked()
         self._closed = False
         self._batch_workers: set[Future[None]] = set()
         adapter = Adapter(router)
         try:
-            silent = _silent_groups(silent_model)
-            _check_groups(adapter, silent, policy)
+            silent = silent_groups(silent_model)
+            check_groups(adapter, silent, policy)
             warm_up()
             self._mirror = Mirror(adapter, policy, silent, where, redact, self._store.append)
         except BaseException:
@@ -191,6 +195,72 @@ class MirrorSession(Readable):
         await self.adrain()
         return answers
 
+    def label(self, pair_id: str, preference: str | None, *, note: str | None = None) -> None:
+        """Set which answer of a pair a person prefers, as `Recording.label` does; `redact` sees the note."""
+        safe = self._mirror.recorder.scrubber.text(note) if isinstance(note, str) else note
+        super().label(pair_id, preference, note=safe)
+
+    def judge(
+        self,
+        model: str,
+        *,
+        rubric: str = RUBRIC,
+        sample: float = 1.0,
+        arm: str | None = None,
+        labelled: bool = False,
+        concurrency: int = 8,
+        progress: bool = True,
+    ) -> pl.DataFrame:
+        """Have a model of the Router say which answer of each pair is better, on threads.
+
+        Asked about are finished pairs, the control arm's left out, that have no verdict yet. The judge sees
+        what is recorded of the request and of both answers, not who gave them, in both orders: where these
+        disagree it is a tie, and `judge_flipped`. An answer that is no verdict is asked for once more; a pair
+        without a verdict in both orders has a null `judge_preference` and a `judge_reason` that says why, and
+        is asked about again by the next call. Verdicts are columns of `frame` as they come, so that an
+        interrupt loses none. Their cost counts in `spent_usd`; a MirrorWarning says how many pairs
+        `budget_usd` left unjudged.
+
+        Args:
+            model: the model group that judges; none of those judged, nor one with a model of theirs.
+            rubric: what makes an answer the better one, in your words.
+            sample: how much to judge, drawn by a hash of the pair ids: a share of the pairs, 0.0 to 1.0, or
+                a whole number of them.
+            arm: judge only this arm's pairs.
+            labelled: also judge the pairs that a person has labelled, to see whether the two agree.
+            concurrency: how many pairs at once.
+            progress: whether to show a progress bar.
+
+        Returns:
+            The pairs judged by this call: `pair_id`, `arm`, `judge_preference`, `judge_flipped`,
+            `judge_reason`, `judge_cost_usd`.
+
+        Raises:
+            ConfigError: the judge is unknown or one of the models judged, or a value is out of range.
+            SessionClosed: after `close()`, as the judge is called through the Router.
+        """
+        judge, rows = self._judging(model, rubric, sample, arm, labelled, concurrency)
+        with progress_bar(len(rows), "judging", progress) as show:
+            run_all(rows, judge.judge, concurrency, lambda: True, show, self._batch_workers)
+        return judge.summary(self.frame)
+
+    async def ajudge(
+        self,
+        model: str,
+        *,
+        rubric: str = RUBRIC,
+        sample: float = 1.0,
+        arm: str | None = None,
+        labelled: bool = False,
+        concurrency: int = 8,
+        progress: bool = True,
+    ) -> pl.DataFrame:
+        """The same, awaiting, on the running loop; see `judge`."""
+        judge, rows = self._judging(model, rubric, sample, arm, labelled, concurrency)
+        with progress_bar(len(rows), "judging", progress) as show:
+            await arun_all(rows, judge.ajudge, concurrency, lambda: True, show)
+        return judge.summary(self.frame)
+
     @property
     def frame(self) -> pl.DataFrame:
         """The finished pairs so far, one row each, in the order they finished."""
@@ -205,13 +275,22 @@ class MirrorSession(Readable):
 
     @property
     def spent_usd(self) -> float:
-        """What silent calls are known to have cost so far, in US dollars."""
+        """What silent calls and judges are known to have cost so far, in US dollars."""
         return self._mirror.books.spending.spent
 
     @property
     def under_way(self) -> int:
         """How many silent calls wait or run."""
         return self._mirror.dispatcher.under_way
+
+    @property
+    def complete_before(self) -> datetime:
+        """Each pair of a request that started before this (UTC) is recorded, and no more of them will come.
+
+        It is the start of the oldest request under way, else now. Pairs past it are those that happened to
+        finish first, which favours the fast. Read it before `frame`, which then holds all those pairs.
+        """
+        return self._mirror.complete_before
 
     def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until the mirrors under way are recorded; False if `timeout_s` seconds were not enough.
@@ -302,6 +381,11 @@ class MirrorSession(Readable):
         if self._closed:
             raise SessionClosed("this session is closed: make a new one, or call the Router itself.")
 
+    def _check_ready(self, concurrency: int) -> None:
+        self._check_open()
+        if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
+            raise ConfigError(f"concurrency={concurrency!r}: give a whole number, 1 or more.")
+
     def _asked(
         self,
         requests: Any,
@@ -310,10 +394,18 @@ class MirrorSession(Readable):
         params: Mapping[str, Any],
         concurrency: int,
     ) -> list[dict[str, Any]]:
-        self._check_open()
-        if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
-            raise ConfigError(f"concurrency={concurrency!r}: give a whole number, 1 or more.")
+        self._check_ready(concurrency)
         return read_requests(requests, model or self._mirror.only_primary(), column, params)
+
+    def _judging(
+        self, model: str, rubric: str, sample: float, arm: str | None, labelled: bool, concurrency: int
+    ) -> tuple[Judge, list[Row]]:
+        self._check_ready(concurrency)
+        self._mirror.refresh()
+        frame = self.frame
+        pairs, rows = pairs_to_judge(frame, sample=sample, arm=arm, labelled=labelled)
+        check_judge(self._mirror.adapter, model, rubric, frame, pairs)
+        return Judge(model, rubric, self._mirror, self._store.judged), rows
 
     def _room(self, concurrency: int) -> Callable[[], bool]:
         # so that none of the primaries that a batch has under way finds the queue full
@@ -341,51 +433,3 @@ def _at_exit(finish: "weakref.WeakMethod[Callable[[], None]]") -> None:
     # atexit is too late: by then thread pools, LiteLLM's among them, take no more work. This hook runs
     # before theirs, and is private in CPython, where concurrent.futures uses it for the same reason.
     threading._register_atexit(run)  # type: ignore[attr-defined]
-
-
-def _silent_groups(silent_model: SilentModel) -> dict[str | None, tuple[str, ...]]:
-    if isinstance(silent_model, Mapping):
-        if not all(isinstance(group, str) for group in silent_model):
-            raise ConfigError("silent_model: give a dict with the names of model groups as keys.")
-        return {group: as_names(names) for group, names in silent_model.items()}
-    names = as_names(silent_model)
-    return {None: names} if names else {}
-
-
-def _check_groups(adapter: Adapter, silent: Mapping[str | None, Sequence[str]], policy: Policy) -> None:
-    """Say what is wrong with the silent models, the session's and the deployments' own."""
-    told = [(group, name) for group, names in silent.items() for name in names]
-    told += [(group, name) for group, own in adapter.silent_models() for name in as_names(own)]
-    groups = adapter.groups()
-    for group, name in told:
-        for known in (group, name):
-            if known is not None and not adapter.knows(known):
-                raise ConfigError(
-                    f"silent_model: {known!r} is no model group of this router, which has {groups}."
-                )
-        if name == CONTROL:
-            raise ConfigError(f"silent_model: {CONTROL!r} is the name of the control arm; rename that group.")
-        if group == name or (group is None and groups == [name]):
-            raise ConfigError(
-                f"silent_model: {name!r} would mirror onto itself; control= compares a model with itself."
-            )
-    if not told and policy.control == 0:
-        raise ConfigError(
-            f"nothing to mirror to: no deployment has a silent_model. Give silent_model=, one of {groups}."
-        )
-
-
-def _check_callable(name: str, value: object) -> None:
-    if value is not None and not callable(value):
-        raise ConfigError(f"{name}={value!r}: give a function.")
-    if iscoroutinefunction(value):
-        raise ConfigError(f"{name}={value!r}: give a plain function; an async one is never awaited here.")
-
-
-def _check_place(isolation: str, journal: object) -> None:
-    if isolation == "process":
-        raise ConfigError('isolation="process" comes with a later version: use "shared".')
-    if isolation != "shared":
-        raise ConfigError(f'isolation={isolation!r}: use "shared".')
-    if journal is not None:
-        raise ConfigError(f"journal={journal!r} comes with a later version: keep the pairs by to_parquet().")

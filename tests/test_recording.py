@@ -9,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from mirrorkit.comparison import Comparison
-from mirrorkit.errors import RecordingError
+from mirrorkit.errors import LabelError, RecordingError
 from mirrorkit.recording import Readable, Recording, describe, load
 from mirrorkit.records import SCHEMA
 
@@ -39,7 +39,7 @@ def test_a_recording_is_the_frame_it_was_made_from() -> None:
     assert len(recording) == 3
 
 
-def test_a_recording_never_changes() -> None:
+def test_the_pairs_of_a_recording_never_change() -> None:
     source = frame(3)
     recording = Recording(source)
     source[0, "note"] = "changed"
@@ -49,6 +49,29 @@ def test_a_recording_never_changes() -> None:
     for name in ("frame", "more"):
         with pytest.raises(AttributeError):
             setattr(recording, name, source)
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.parquet"])
+def test_a_label_is_put_beside_the_pairs_and_goes_to_the_next_file(tmp_path: Path, name: str) -> None:
+    recording = Recording(frame(3).with_columns(mine=pl.lit("x")))
+    before = recording.frame
+    recording.label("p1", "silent", note="shorter")
+    assert before["preference"].to_list() == [None] * 3
+    assert recording.frame["preference"].to_list() == [None, "silent", None]
+    write = recording.to_csv if name.endswith("csv") else recording.to_parquet
+    write(tmp_path / name)
+    loaded = load(tmp_path / name)
+    assert_frame_equal(loaded.frame, recording.frame)
+    loaded.label("p1", None)
+    assert loaded.frame["preference"].null_count() == 3
+    with pytest.raises(LabelError, match="no pair 'p9' among the 3"):
+        loaded.label("p9", "tie")
+
+
+def test_a_label_says_when_it_was_set() -> None:
+    recording, before = Recording(frame(1)), datetime.now(UTC)
+    recording.label("p0", "tie")
+    assert before <= recording.frame["labelled_at"][0] <= datetime.now(UTC)
 
 
 def test_what_is_no_recording_is_refused() -> None:

@@ -131,6 +131,32 @@ class Adapter:
         """What the price table says of a deployment; no cost in it where the model has no price."""
         return self.router.get_deployment_model_info(deployment_id, model)
 
+    def models_of(self, group: str) -> set[str]:
+        """The models that serve a group, by their bare names, and those they are priced as."""
+        found: set[str] = set()
+        for deployment in self._deployments(group):
+            # a wildcard's model is the one asked for
+            model = str(deployment["litellm_params"]["model"]).replace("*", group)
+            base = deployment["model_info"].get("base_model") or deployment["litellm_params"].get(
+                "base_model"
+            )
+            found |= {bare_model(str(name)) for name in (model, base) if name}
+        return found
+
+    def token_price(self, group: str) -> tuple[float, float]:
+        """What a token given to a group and one made by it cost at most, in US dollars; 0 if unknown."""
+        prices = [(0.0, 0.0)]
+        for deployment in self._deployments(group):
+            with contextlib.suppress(Exception):  # LiteLLM raises for models that it does not know
+                model, own_id = deployment["litellm_params"]["model"], str(deployment["model_info"]["id"])
+                info = self.model_info(own_id, model) or {}
+                given, made = (info.get(f"{way}_cost_per_token") or 0.0 for way in ("input", "output"))
+                prices.append((float(given), float(made)))
+        return max(given for given, _ in prices), max(made for _, made in prices)
+
+    def _deployments(self, group: str) -> list[Any]:
+        return list(self.router.get_model_list(model_name=group) or ())
+
     def filters_by_tags(self) -> bool:
         """Whether the Router picks deployments by the request's tags, so that none may be added."""
         return bool(self.router.enable_tag_filtering)
@@ -140,6 +166,15 @@ class Adapter:
         found = frozenset(v for k, v in os.environ.items() if _SECRET_VARIABLE.search(k) and len(v) >= 12)
         known = [self.router.default_litellm_params, *(d["litellm_params"] for d in self.router.model_list)]
         return found.union(*map(secrets_in, known))
+
+
+def bare_model(name: str) -> str:
+    """A model's name without its provider, to tell whether two are the same.
+
+    >>> bare_model("openai/GPT-4o"), bare_model("openrouter/openai/gpt-4o"), bare_model("gpt-4o")
+    ('gpt-4o', 'gpt-4o', 'gpt-4o')
+    """
+    return name.rpartition("/")[2].lower()
 
 
 def warm_up() -> None:

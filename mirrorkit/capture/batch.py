@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from time import sleep
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -18,6 +18,7 @@ _TICK_S = 0.1
 _PAUSE_S = 0.02
 
 Kwargs = dict[str, Any]
+_Asked = TypeVar("_Asked")
 
 
 def read_requests(
@@ -83,8 +84,8 @@ def _messages(item: Any) -> Any:
 
 
 def run_all(
-    requests: Sequence[Kwargs],
-    call: Callable[[Kwargs], Any],
+    requests: Sequence[_Asked],
+    call: Callable[[_Asked], Any],
     concurrency: int,
     has_room: Callable[[], bool],
     show: Callable[[int], object],
@@ -128,8 +129,8 @@ def run_all(
 
 
 async def arun_all(
-    requests: Sequence[Kwargs],
-    call: Callable[[Kwargs], Awaitable[Any]],
+    requests: Sequence[_Asked],
+    call: Callable[[_Asked], Awaitable[Any]],
     concurrency: int,
     has_room: Callable[[], bool],
     show: Callable[[int], object],

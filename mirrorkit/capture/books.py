@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from mirrorkit.capture.policy import Funnel, Reason, Spending
@@ -48,7 +48,27 @@ class Books:
         cost = None if call is None else call.cost_usd
         with self._lock:
             self.spending = self.spending.settle(expected, cost)
-        if call is not None and call.status == "ok" and cost is None and self.spending.limit is not None:
+        if call is not None:
+            self._check_price(call)
+
+    def reserve_judge(self, expected: float) -> bool:
+        """Set aside what a judge's work on a pair will cost; False if the budget is spent."""
+        with self._lock:
+            if not self.spending.allows():
+                return False
+            self.spending = self.spending.reserve(expected)
+            return True
+
+    def settle_judge(self, expected: float, calls: Sequence[Call]) -> None:
+        """A judge's work on a pair ended, with these calls."""
+        known = sum(call.cost_usd for call in calls if call.cost_usd is not None)
+        with self._lock:
+            self.spending = self.spending.settle_judge(expected, known)
+        for call in calls:
+            self._check_price(call)
+
+    def _check_price(self, call: Call) -> None:
+        if call.status == "ok" and call.cost_usd is None and self.spending.limit is not None:
             self._warn_once(
                 "budget",
                 f"budget_usd={self.spending.limit:g} cannot be kept: LiteLLM has no price for "

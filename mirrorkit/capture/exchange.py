@@ -107,9 +107,14 @@ class Exchange:
 
 
 def request_of(
-    endpoint: Endpoint, copied: Mapping[str, Any], group: str, request_id: str, trace_id: str
+    endpoint: Endpoint,
+    copied: Mapping[str, Any],
+    group: str,
+    request_id: str,
+    trace_id: str,
+    started_at: datetime | None = None,
 ) -> Request:
-    """The request that a caller's keywords make; `copied` is a copy of them."""
+    """The request that a caller's keywords make, started now by default; `copied` is a copy of them."""
     metadata = copied.get(endpoint.metadata)
     metadata = metadata if isinstance(metadata, Mapping) else {}
     apart = {endpoint.payload, endpoint.metadata, "model", "stream", "litellm_call_id", "litellm_trace_id"}
@@ -126,7 +131,7 @@ def request_of(
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list | tuple) else (),
         cluster=None if cluster is None else str(cluster),
         stream=bool(copied.get("stream")),
-        started_at=datetime.now(UTC),
+        started_at=started_at or datetime.now(UTC),
     )
 
 

@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Literal
 
 from mirrorkit.capture.adapter import ENDPOINTS, Adapter, CallType, Endpoint, as_names
@@ -19,6 +20,7 @@ from mirrorkit.capture.scrub import Scrubber
 from mirrorkit.capture.silent import SILENT_TAG, SilentCall
 from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import AsyncMirroredStream, MirroredStream, OpenStreams
+from mirrorkit.capture.underway import UnderWay
 from mirrorkit.capture.watch import Watch
 from mirrorkit.records import CONTROL, Pair, Request
 
@@ -44,6 +46,7 @@ class Mirror:
         self.books = Books(policy.budget_usd)
         self.dispatcher = Dispatcher(policy.max_in_flight, policy.max_waiting)
         self.streams = OpenStreams()
+        self._under_way = UnderWay()
         self._redact = redact
         self._learn_secrets()
         self._silent = silent
@@ -54,8 +57,8 @@ class Mirror:
 
     def call(self, call_type: CallType, kwargs: dict[str, Any]) -> Any:
         """Call the primary, blocking, and mirror it; gives LiteLLM's answer, raises LiteLLM's exception."""
-        exchange = self._open(call_type, kwargs)
         method = self.adapter.method(call_type, is_async=False)
+        exchange = self._open(call_type, kwargs)
         if exchange is None:
             return method(**kwargs)
         try:
@@ -67,8 +70,8 @@ class Mirror:
 
     async def acall(self, call_type: CallType, kwargs: dict[str, Any]) -> Any:
         """The same, awaiting; the mirror runs on the caller's loop."""
-        exchange = self._open(call_type, kwargs, asyncio.get_running_loop())
         method = self.adapter.method(call_type, is_async=True)
+        exchange = self._open(call_type, kwargs, asyncio.get_running_loop())
         if exchange is None:
             return await method(**kwargs)
         try:
@@ -77,6 +80,22 @@ class Mirror:
             exchange.broke(error)
             raise
         return exchange.answered(answer, AsyncMirroredStream)
+
+    @property
+    def complete_before(self) -> datetime:
+        """Each pair of a request that started before this is in the sink, and no more of them will come."""
+        self.streams.sweep()
+        return self._under_way.oldest()
+
+    @property
+    def recorder(self) -> Recorder:
+        """What makes calls and texts fit to be recorded."""
+        return self._recorder
+
+    def refresh(self) -> None:
+        """See which deployments the Router has today, and learn their secrets."""
+        if self.adapter.take_over():
+            self._learn_secrets()
 
     def _learn_secrets(self) -> None:
         secrets = self.adapter.secrets()
@@ -94,20 +113,19 @@ class Mirror:
         self.streams.sweep()
         self.books.count("opened")
         try:
-            if self.adapter.take_over():
-                self._learn_secrets()
-            asked = self._decide(ENDPOINTS[call_type], kwargs, loop)
+            self.refresh()
+            decided = self._decide(ENDPOINTS[call_type], kwargs, loop)
         except Exception as fault:  # ours or the user's filter's: the primary runs all the same
             self.books.fault(fault)
-            asked = "faulted"
-        if isinstance(asked, Asked):
-            return Exchange(asked, kwargs, self.streams, self._settled, self.books.fault)
-        self.books.count(asked)
+            decided = "faulted"
+        if isinstance(decided, Exchange):
+            return decided
+        self.books.count(decided)
         return None
 
     def _decide(
         self, endpoint: Endpoint, kwargs: Mapping[str, Any], loop: asyncio.AbstractEventLoop | None
-    ) -> Asked | Reason:
+    ) -> Exchange | Reason:
         group = kwargs.get("model")
         metadata = kwargs.get(endpoint.metadata)
         metadata = metadata if isinstance(metadata, Mapping) else {}
@@ -118,11 +136,18 @@ class Mirror:
             return "sampled_out"
         if not self.books.spending.allows():
             return "over_budget"
-        copied = snapshot(dict(kwargs))
-        request = request_of(endpoint, copied, group, request_id, trace_id)
-        if self._where is not None and not self._where(request):
-            return "filtered"
-        return Asked(request, endpoint, copied, loop)
+        started_at = self._under_way.enter()
+        try:
+            copied = snapshot(dict(kwargs))
+            request = request_of(endpoint, copied, group, request_id, trace_id, started_at)
+            if self._where is None or self._where(request):
+                asked = Asked(request, endpoint, copied, loop)
+                return Exchange(asked, kwargs, self.streams, self._settled, self.books.fault)
+        except BaseException:
+            self._under_way.leave(started_at)
+            raise
+        self._under_way.leave(started_at)
+        return "filtered"
 
     def _may_mirror(self, group: str) -> bool:
         names = {None, group, self.adapter.resolved(group)}
@@ -159,6 +184,8 @@ class Mirror:
         except Exception as fault:  # the primary has its answer, and keeps it
             self.books.fault(fault)
             outcome = "faulted"
+        finally:
+            self._under_way.leave(asked.request.started_at)
         self.books.count(outcome)
 
     def _hand_over(self, asked: Asked, seen: Seen, watch: Watch) -> Literal["mirrored"] | Reason:
@@ -170,15 +197,18 @@ class Mirror:
         if expected is None:
             return "over_budget"
         record = RequestRecord(self._recorder, asked.request, asked.copied)
+        started_at = asked.request.started_at
 
         def done(call: SilentCall, silent: Seen, started: float | None) -> None:
-            lag_s = None if started is None else started - watch.started
-            pair = record.pair(call.pair_id, call.arm, lag_s, primary, silent)
-            self.books.settle(expected, pair.silent)
             try:
+                lag_s = None if started is None else started - watch.started
+                pair = record.pair(call.pair_id, call.arm, lag_s, primary, silent)
+                self.books.settle(expected, pair.silent)
                 self._sink(pair)
             except Exception as fault:
                 self.books.fault(fault)
+            finally:
+                self._under_way.leave(started_at, call.arm)
 
         calls = [
             SilentCall(
@@ -193,10 +223,12 @@ class Mirror:
             )
             for arm, group in arms.items()
         ]
+        self._under_way.expect(started_at, arms)
         if self.dispatcher.admit(calls, asked.loop):
             return "mirrored"
-        for _ in calls:
+        for call in calls:
             self.books.settle(expected)
+            self._under_way.leave(started_at, call.arm)
         return "saturated"
 
     def _located(self, request: Request, seen: Seen, picked: str | None) -> tuple[Seen, str | None]:

@@ -119,25 +119,29 @@ class Funnel:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What silent calls have cost, and what those under way are expected to cost, in US dollars."""
+    """What calls besides the primaries have cost, and what those under way will, in US dollars.
+
+    `judged` is the part of `spent` that went to a judge; `priced` counts silent calls whose cost is known.
+    """
 
     limit: float | None = None
     spent: float = 0.0
     priced: int = 0
     reserved: float = 0.0
+    judged: float = 0.0
 
     def allows(self) -> bool:
-        """Whether another silent call may be sent, those under way counted at their expected cost."""
+        """Whether another call may be sent, those under way counted at their expected cost."""
         return self.limit is None or self.spent + self.reserved < self.limit
 
     def expect(self, primary_cost: float | None) -> float:
         """What a silent call will cost: the mean so far; before there is one, what its primary cost."""
         if self.priced:
-            return self.spent / self.priced
+            return (self.spent - self.judged) / self.priced
         return primary_cost or 0.0
 
     def reserve(self, expected: float) -> "Spending":
-        """A silent call was handed over."""
+        """A call, or a judge's work on a pair, was begun."""
         return replace(self, reserved=self.reserved + expected)
 
     def settle(self, expected: float, cost: float | None) -> "Spending":
@@ -147,3 +151,8 @@ class Spending:
         if cost is None:
             return replace(self, reserved=reserved)
         return replace(self, spent=self.spent + cost, priced=self.priced + 1, reserved=reserved)
+
+    def settle_judge(self, expected: float, known_cost: float) -> "Spending":
+        """A judge's work on a pair ended, whose price says nothing of a silent call's."""
+        settled = self.settle(expected, None)
+        return replace(settled, spent=self.spent + known_cost, judged=self.judged + known_cost)

@@ -1,176 +1,238 @@
-"""What was seen in the pairs, metric by metric: the table of a comparison."""
+"""The table of a comparison: for each arm and metric both sides, the effect and its intervals."""
 
-import math
 from collections.abc import Iterator, Sequence
+from math import exp, isfinite
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from mirrorkit.compare.outputs import identical
-from mirrorkit.compare.selection import FAILED, SIDES, Selection, arms, of_arm, usable
+from mirrorkit.compare import betting, onelook
+from mirrorkit.compare.control import net_of_control
+from mirrorkit.compare.evidence import Evidence, Floats, Whole, by_arm, draw, narrowed
+from mirrorkit.compare.intervals import Interval, burn_in_of, is_bounded, limits, of_bounded, too_few
+from mirrorkit.compare.metrics import NET, BuiltIn
+from mirrorkit.compare.plan import Plan
+from mirrorkit.compare.preference import corrected_row, flip_note
+from mirrorkit.compare.quantiles import median_ratio_row, quantile_rows
+from mirrorkit.compare.rows import TABLE, Row, mean_of, row
+from mirrorkit.compare.selection import SIDES
+from mirrorkit.compare.sequences import ratio_of_totals, two_sided
+from mirrorkit.compare.wording import three_digits
+from mirrorkit.records import CONTROL
 
-METRICS = (
-    "latency",
-    "ttft",
-    "cost",
-    "input_tokens",
-    "output_tokens",
-    "errors",
-    "output_length",
-    "identical",
-)
-
-TABLE: dict[str, pl.DataType] = {
-    "arm": pl.String(),
-    "metric": pl.String(),
-    "estimand": pl.String(),
-    "unit": pl.String(),
-    "n": pl.Int64(),
-    "primary": pl.Float64(),
-    "silent": pl.Float64(),
-    "effect": pl.Float64(),
-    "low": pl.Float64(),
-    "high": pl.Float64(),
-    "one_look_low": pl.Float64(),
-    "one_look_high": pl.Float64(),
-    "note": pl.String(),
-}
-
-PAIRS_FOR_P95 = 200
-
-_PER_CALL = {
-    "cost": ("USD", "cost_usd"),
-    "input_tokens": ("tokens", "input_tokens"),
-    "output_tokens": ("tokens", "output_tokens"),
-    "output_length": ("characters", "output"),
-}
+THOUSAND = 1_000
 
 
-def estimate(frame: pl.DataFrame, metrics: Sequence[str] = METRICS) -> pl.DataFrame:
-    """The table of a comparison: for each arm, one row per metric and estimand.
+def estimate(
+    frame: pl.DataFrame, metrics: Sequence[str] | None = None, plan: Plan | None = None
+) -> pl.DataFrame:
+    """The table of a comparison, for the metrics named (all of the plan's where none are).
 
-    `frame` has one row a pair, with the columns of `mirrorkit.records.SCHEMA`. Arms come in order of
-    first appearance, `control` last. `primary` and `silent` are in `unit`; `effect` is silent over primary,
-    but for `errors` silent minus primary, and for `identical` the share itself. For latency and ttft it is
-    the ratio of the two sides' quantiles (type 7, Hyndman and Fan 1996), for cost, tokens and length the
-    ratio of totals. What cannot be told is null, and the note says why; which pairs a metric rests on is
-    told by `mirrorkit.compare.selection.usable`. `ttft` has rows only in arms with streams.
+    `frame` has one row a pair, with the columns of `mirrorkit.records.SCHEMA` and of
+    `mirrorkit.compare.differences.differences`. Arms come in order of first appearance, `control` last. What
+    cannot be told is null, and the note says why.
 
+    >>> from mirrorkit.compare.measured import measured
     >>> from mirrorkit.records import SCHEMA
-    >>> estimate(SCHEMA.frame()).columns[:6]
+    >>> estimate(measured(SCHEMA.frame(), Plan())).columns[:6]
     ['arm', 'metric', 'estimand', 'unit', 'n', 'primary']
     """
+    plan = plan or Plan()
+    chosen = [plan.metric(name) for name in metrics or plan.names()]
+    pairs = by_arm(narrowed(frame, chosen))
+    drawn = {(arm, each.name): draw(of_arm, each) for arm, of_arm in pairs.items() for each in chosen}
+    return table(drawn, plan.alpha)
+
+
+def table(drawn: dict[tuple[str, str], Evidence], alpha: float) -> pl.DataFrame:
+    """The rows of all evidence, which goes by arm and metric."""
     rows = [
-        {"arm": arm, "metric": metric, **row}
-        for arm in arms(frame)
-        for pairs in [of_arm(frame, arm)]
-        for metric in metrics
-        for row in _rows(pairs, metric)
+        {"arm": arm, "metric": name, **row}
+        for (arm, name), evidence in drawn.items()
+        for row in _rows(arm, evidence, drawn.get((CONTROL, name)), alpha)
     ]
     return pl.DataFrame([[row.get(name) for name in TABLE] for row in rows], schema=TABLE, orient="row")
 
 
-def _rows(pairs: pl.DataFrame, metric: str) -> Iterator[dict[str, Any]]:
-    if metric == "ttft" and not pairs["stream"].any():
+def _rows(arm: str, evidence: Evidence, control: Evidence | None, alpha: float) -> Iterator[Row]:
+    metric = evidence.metric
+    if metric.optional and not len(evidence) and not evidence.left_out:
         return
-    chosen = usable(pairs, metric)
-    if metric in ("latency", "ttft"):
-        for level in (0.5, 0.95):
-            yield _quantile(chosen, f"{metric}_s", level)
-    elif metric in _PER_CALL:
-        yield _per_call(chosen, metric)
-    elif metric == "errors":
-        yield _errors(chosen)
-    else:
-        yield _identical(chosen)
+    yield main_row(evidence, alpha)
+    if metric.name == "judge" and (corrected := corrected_row(evidence, alpha)):
+        yield corrected
+    if metric.name in ("latency", "ttft"):
+        yield from quantile_rows(evidence, alpha)
+    if metric.name == "cost":
+        yield _per_thousand(evidence, alpha)
+    if metric.name in NET and control is not None and arm != CONTROL and len(control):
+        yield net_of_control(evidence, control, alpha)
 
 
-def _quantile(chosen: Selection, column: str, level: float) -> dict[str, Any]:
-    pairs = chosen.pairs
-    name = f"p{level * 100:.0f}"
-    if level > 0.5 and 0 < pairs.height < PAIRS_FOR_P95:
-        return _row(
-            name, "s", chosen, None, None, None, f"{name} needs {PAIRS_FOR_P95} pairs, has {pairs.height}"
+def main_row(evidence: Evidence, alpha: float) -> Row:
+    """The row of a metric that its gate is about."""
+    return _ROWS[evidence.metric.kind](evidence, alpha)
+
+
+def _ratio(evidence: Evidence, alpha: float) -> Row:
+    """The geometric mean of the pairs' ratios, from the mean of their logarithms."""
+    logs, clusters = evidence.values, evidence.clusters
+    sides = [mean_of(np.log(side)) for side in (evidence.primary, evidence.silent)]
+    effect = mean_of(logs)
+    return row(
+        evidence,
+        evidence.metric.estimand,
+        evidence.metric.unit,
+        (_exp(sides[0]), _exp(sides[1])),
+        _exp(effect),
+        _exp_both(two_sided(logs, alpha, clusters)),
+        _exp_both(onelook.paired_t(logs, alpha, clusters)),
+        too_few(evidence),
+        *_told(evidence),
+    )
+
+
+def _exp(value: float | None) -> float | None:
+    # beyond this the number is not finite
+    return None if value is None or value > 709 else exp(value)
+
+
+def _exp_both(interval: Interval) -> Interval:
+    if interval is None:
+        return None
+    low, high = (_exp(end) for end in interval)
+    return None if low is None or high is None else (low, high)
+
+
+def _totals(evidence: Evidence, alpha: float) -> Row:
+    a, b, clusters = evidence.primary, evidence.silent, evidence.clusters
+    primary, silent = mean_of(a), mean_of(b)
+    effect, note = None, ""
+    if primary is not None and silent is not None:
+        if not (isfinite(primary) and isfinite(silent)):
+            note = "the values are too large to add up"
+        elif primary == 0:
+            note = "no ratio: the primary side is 0"
+        elif not isfinite(silent / primary):
+            note = "no ratio: it is too large"
+        else:
+            effect = silent / primary
+    told = effect is not None
+    return row(
+        evidence,
+        evidence.metric.estimand,
+        evidence.metric.unit,
+        (primary, silent),
+        effect,
+        ratio_of_totals(a, b, alpha, clusters) if told else None,
+        onelook.fieller_t(a, b, alpha, clusters) if told else None,
+        note or too_few(evidence),
+        *_told(evidence),
+    )
+
+
+def _per_thousand(evidence: Evidence, alpha: float) -> Row:
+    """What a thousand calls cost, and the difference: what a switch saves."""
+    with np.errstate(all="ignore"):
+        more = THOUSAND * evidence.values
+    scaled = [
+        None if mean is None else THOUSAND * mean
+        for mean in (mean_of(evidence.primary), mean_of(evidence.silent))
+    ]
+    return row(
+        evidence,
+        "difference per 1,000 calls",
+        f"{evidence.metric.unit} per 1,000 calls",
+        (scaled[0], scaled[1]),
+        mean_of(more),
+        two_sided(more, alpha, evidence.clusters, burn_in=burn_in_of(evidence.metric)),
+        onelook.paired_t(more, alpha, evidence.clusters),
+        too_few(evidence),
+    )
+
+
+def _shares(evidence: Evidence, alpha: float) -> Row:
+    """The difference of two shares; beside it McNemar's test, exact for one look and for every look."""
+    plus, minus = (int((evidence.values == sign).sum()) for sign in (1, -1))
+    tests = ""
+    if plus + minus and evidence.clusters is None:
+        e_value = exp(min(betting.log_e_mcnemar(plus, minus), 709))
+        tests = (
+            f"McNemar: p = {three_digits(onelook.mcnemar_p(plus, minus))} (one look), "
+            f"e = {three_digits(e_value)} (every look)"
         )
-    sides = [pairs[f"{side}_{column}"].quantile(level, interpolation="linear") for side in SIDES]
-    return _row(
-        name,
-        "s",
-        chosen,
-        *_ratio(*sides),
-        _tally("retries are in the time", pairs, {side: pl.col(f"{side}_attempts") > 1 for side in SIDES}),
-        _tally("fell back to another group", pairs, {side: pl.col(f"{side}_fell_back") for side in SIDES}),
+    one_look = (
+        onelook.discordant(minus, len(evidence), plus, alpha)
+        if evidence.clusters is None
+        else onelook.paired_t(evidence.values, alpha, evidence.clusters)
+    )
+    return row(
+        evidence,
+        evidence.metric.estimand,
+        evidence.metric.unit,
+        (mean_of(evidence.primary), mean_of(evidence.silent)),
+        mean_of(evidence.values),
+        of_bounded(evidence.values, limits(evidence.metric), alpha, evidence.clusters),
+        one_look,
+        too_few(evidence),
+        tests,
     )
 
 
-def _per_call(chosen: Selection, metric: str) -> dict[str, Any]:
-    unit, column = _PER_CALL[metric]
-    pairs = chosen.pairs
-    values = {side: pl.col(f"{side}_{column}") for side in SIDES}
-    if metric == "output_length":
-        values = {side: text.str.len_chars() for side, text in values.items()}
-    # Over the same pairs, the ratio of means is the ratio of totals.
-    sides = pairs.select(**{side: value.cast(pl.Float64).mean() for side, value in values.items()}).row(0)
-    estimated = {side: pl.col(f"{side}_usage_source") == "estimated" for side in SIDES}
-    return _row(
-        "mean per call",
-        unit,
-        chosen,
-        *_ratio(*sides),
-        "" if metric == "output_length" else _tally("tokens estimated, not reported", pairs, estimated),
+def _pairs_mean(evidence: Evidence, alpha: float) -> Row:
+    metric, values, clusters = evidence.metric, evidence.values, evidence.clusters
+    if is_bounded(metric):
+        every_look = of_bounded(values, limits(metric), alpha, clusters)
+    else:
+        every_look = two_sided(values, alpha, clusters)
+    return row(
+        evidence,
+        metric.estimand,
+        metric.unit,
+        (None, None),
+        mean_of(values),
+        every_look,
+        _one_look_mean(metric, values, alpha, clusters),
+        too_few(evidence),
+        flip_note(evidence) if metric.name == "judge" else "",
     )
 
 
-def _errors(chosen: Selection) -> dict[str, Any]:
-    failed = {side: pl.col(f"{side}_status").is_in(FAILED).mean() for side in SIDES}
-    primary, silent = chosen.pairs.select(**failed).row(0)
-    return _row("share", "share", chosen, primary, silent, None if primary is None else silent - primary)
+def _one_look_mean(metric: BuiltIn, values: Floats, alpha: float, clusters: Whole | None) -> Interval:
+    if clusters is None and metric.bounds == (0.0, 1.0) and bool(((values == 0) | (values == 1)).all()):
+        return onelook.wilson(float(values.sum()), len(values), alpha)
+    interval = onelook.paired_t(values, alpha, clusters)
+    if interval is None or metric.bounds is None:
+        return interval
+    least, most = metric.bounds
+    return max(interval[0], least), min(interval[1], most)
 
 
-def _identical(chosen: Selection) -> dict[str, Any]:
-    share = chosen.pairs.select(identical().mean()).item()
-    return _row("share", "share", chosen, None, None, share)
+def _told(evidence: Evidence) -> Iterator[str]:
+    """What is to be known about the calls behind the numbers."""
+    name, pairs = evidence.metric.name, evidence.pairs
+    if name in ("latency", "ttft", "tokens_per_s"):
+        yield _tally("retries are in the time", pairs, lambda side: pl.col(f"{side}_attempts") > 1)
+        yield _tally("fell back to another group", pairs, lambda side: pl.col(f"{side}_fell_back"))
+    if name in ("cost", "input_tokens", "output_tokens", "tokens_per_s"):
+        yield _tally(
+            "tokens estimated, not reported",
+            pairs,
+            lambda side: pl.col(f"{side}_usage_source") == "estimated",
+        )
 
 
-def _row(
-    estimand: str,
-    unit: str,
-    chosen: Selection,
-    primary: float | None,
-    silent: float | None,
-    effect: float | None,
-    *notes: str,
-) -> dict[str, Any]:
-    none = "" if chosen.pairs.height else "no usable pair"
-    return {
-        "estimand": estimand,
-        "unit": unit,
-        "n": chosen.pairs.height,
-        "primary": primary,
-        "silent": silent,
-        "effect": effect,
-        "note": "; ".join(note for note in (none, *notes, *chosen.left_out) if note) or None,
-    }
-
-
-def _ratio(
-    primary: float | None, silent: float | None
-) -> tuple[float | None, float | None, float | None, str]:
-    """Both sides, silent over primary, and a note where there is none although there are pairs."""
-    if primary is None or silent is None:
-        return None, None, None, ""
-    if not (math.isfinite(primary) and math.isfinite(silent)):
-        return None, None, None, "the values are too large to add up"
-    if primary == 0:
-        return primary, silent, None, "no ratio: the primary side is 0"
-    if not math.isfinite(silent / primary):
-        return primary, silent, None, "no ratio: it is too large"
-    return primary, silent, silent / primary, ""
-
-
-def _tally(words: str, pairs: pl.DataFrame, holds: dict[str, pl.Expr]) -> str:
+def _tally(words: str, pairs: pl.DataFrame, holds: Any) -> str:
     """How often something holds on each side; nothing where it never does."""
-    primary, silent = pairs.select(**{side: test.fill_null(False).sum() for side, test in holds.items()}).row(
-        0
-    )
-    return f"{words} (primary {primary:,}, silent {silent:,})" if primary or silent else ""
+    counts = pairs.select(**{side: holds(side).fill_null(False).sum() for side in SIDES}).row(0)
+    return f"{words} (primary {counts[0]:,}, silent {counts[1]:,})" if any(counts) else ""
+
+
+_ROWS = {
+    "ratio": _ratio,
+    "totals": _totals,
+    "shares": _shares,
+    "mean": _pairs_mean,
+    "median": median_ratio_row,
+}

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from mirrorkit.compare.outputs import answered
 from mirrorkit.records import CONTROL
 
 SIDES = ("primary", "silent")
@@ -36,65 +35,83 @@ def arms(frame: pl.DataFrame) -> list[str]:
 
 def of_arm(frame: pl.DataFrame, arm: str) -> pl.DataFrame:
     """The pairs of one arm."""
-    return frame.filter(pl.col("arm").eq_missing(pl.lit(arm, pl.String)))
+    mine = frame["arm"].eq_missing(pl.Series([arm], dtype=pl.String))
+    return frame if mine.all() else frame.filter(mine)
 
 
-def usable(frame: pl.DataFrame, metric: str) -> Selection:
-    """The pairs that `metric` can be measured on: those where neither side has a reason against it.
+def in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """The pairs by the start of their requests: in the order of finishing, the fast would come first.
 
-    - `latency`, `ttft`: both sides ok, none from a cache, both times known, finite and not negative;
-      `ttft` looks at streams only.
-    - `cost`, `input_tokens`, `output_tokens`: both sides finished (an answer that was cut short costs
-      less without being cheaper) and both values known; `cost` leaves cache hits out.
-    - `errors`: both sides finished: a call that was cancelled or abandoned neither failed nor succeeded.
-    - `output_length`: both sides ok with a text, be it empty.
-    - `identical`: both sides ok, and at least one of them with an answer on record.
+    Pairs whose start is unknown keep their place if none is known, and come last otherwise.
 
-    Raises KeyError for a metric that is none of these.
-
-    >>> from mirrorkit.records import SCHEMA
-    >>> usable(SCHEMA.frame(), "latency").pairs.height
-    0
+    >>> in_order(pl.DataFrame({"started_at": [3, 1, 2], "pair_id": ["c", "a", "b"]}))["pair_id"].to_list()
+    ['a', 'b', 'c']
     """
-    reasons = _REASONS[metric]
-    kept = frame.filter(pl.col("stream").fill_null(False)) if metric == "ttft" else frame
+    started = frame["started_at"]
+    if started.null_count() == frame.height:
+        return frame
+    if not started.is_sorted(nulls_last=True):
+        frame = frame.sort("started_at", nulls_last=True, maintain_order=True)
+        started = frame["started_at"]
+    if (started == started.shift(1)).any():
+        # the pairs of one request start together: their ids make the order one and the same everywhere
+        return frame.sort("started_at", "pair_id", nulls_last=True)
+    return frame
+
+
+def select(frame: pl.DataFrame, reasons: Sequence[Reason]) -> Selection:
+    """The pairs where neither side has a reason against it; a pair counts under its first reason.
+
+    >>> late = ("late", lambda side: pl.col(f"{side}_s") > 9)
+    >>> select(pl.DataFrame({"primary_s": [1, 2], "silent_s": [1, 10]}), [late]).left_out
+    ('1 left out: late (primary 0, silent 1)',)
+    """
+    at = [{side: holds(side) for side in SIDES} for _, holds in reasons]
+    first = pl.lit(None, pl.UInt8)
+    for number in range(len(at) - 1, -1, -1):
+        first = pl.when(at[number]["primary"] | at[number]["silent"]).then(number).otherwise(first)
+    marked = frame.lazy().select(first.cast(pl.UInt8).alias("first"), *_sides_of(at)).collect()
+    chosen = marked["first"].is_null()
+    if chosen.all():
+        return Selection(frame, ())
+    counts = marked.filter(~chosen).group_by("first").agg(pl.len(), pl.all().sum()).sort("first")
     left_out = []
-    for words, holds in reasons:
-        at = {side: holds(side) for side in SIDES}
-        primary, silent = kept.select(**{side: holds.sum() for side, holds in at.items()}).row(0)
-        remaining = kept.filter(~(at["primary"] | at["silent"]))
-        if dropped := kept.height - remaining.height:
-            left_out.append(f"{dropped:,} left out: {words} (primary {primary:,}, silent {silent:,})")
-        kept = remaining
-    return Selection(kept, tuple(left_out))
+    for number, pairs, *sides in counts.rows():
+        primary, silent = sides[2 * number : 2 * number + 2]
+        words = reasons[number][0]
+        left_out.append(f"{pairs:,} left out: {words} (primary {primary:,}, silent {silent:,})")
+    return Selection(frame.filter(chosen), tuple(left_out))
 
 
-def _known(column: str, words: str) -> list[Reason]:
-    def value(side: str) -> pl.Expr:
-        return pl.col(f"{side}_{column}").cast(pl.Float64)
-
+def _sides_of(at: Sequence[dict[str, pl.Expr]]) -> list[pl.Expr]:
     return [
-        (f"{words} unknown", lambda side: value(side).is_null()),
-        (f"{words} negative or not finite", lambda side: ~(value(side).is_finite() & (value(side) >= 0))),
+        holds.alias(f"{side} {number}") for number, sides in enumerate(at) for side, holds in sides.items()
     ]
 
 
-_NOT_OK: Reason = ("not ok", lambda side: pl.col(f"{side}_status").ne_missing("ok"))
-_UNFINISHED: Reason = (
+def known(words: str, value: Callable[[str], pl.Expr]) -> list[Reason]:
+    """The reasons against a number that is unknown, negative, or not finite."""
+
+    def number(side: str) -> pl.Expr:
+        return value(side).cast(pl.Float64)
+
+    return [
+        (f"{words} unknown", lambda side: number(side).is_null()),
+        (
+            f"{words} negative or not finite",
+            lambda side: (~(number(side).is_finite() & (number(side) >= 0))).fill_null(False),
+        ),
+    ]
+
+
+def flag(words: str, holds: Callable[[str], pl.Expr]) -> Reason:
+    """A reason whose expression may be null, which is no reason."""
+    return words, lambda side: holds(side).fill_null(False)
+
+
+NOT_OK: Reason = ("not ok", lambda side: pl.col(f"{side}_status").ne_missing("ok"))
+UNFINISHED: Reason = (
     "cancelled, abandoned or unknown",
     lambda side: ~pl.col(f"{side}_status").is_in(FINISHED).fill_null(False),
 )
-_CACHED: Reason = ("answered by a cache", lambda side: pl.col(f"{side}_cache_hit").fill_null(False))
-_NO_TEXT: Reason = ("no text", lambda side: pl.col(f"{side}_output").is_null())
-_NO_ANSWER: Reason = ("no answer on record", lambda _: ~(answered("primary") | answered("silent")))
-
-_REASONS: dict[str, Sequence[Reason]] = {
-    "latency": (_NOT_OK, _CACHED, *_known("latency_s", "latency")),
-    "ttft": (_NOT_OK, _CACHED, *_known("ttft_s", "time to first token")),
-    "cost": (_UNFINISHED, _CACHED, *_known("cost_usd", "cost")),
-    "input_tokens": (_UNFINISHED, *_known("input_tokens", "token count")),
-    "output_tokens": (_UNFINISHED, *_known("output_tokens", "token count")),
-    "errors": (_UNFINISHED,),
-    "output_length": (_NOT_OK, _NO_TEXT),
-    "identical": (_NOT_OK, _NO_ANSWER),
-}
+CACHED: Reason = flag("answered by a cache", lambda side: pl.col(f"{side}_cache_hit"))

@@ -30,24 +30,37 @@ def quantity(value: float | None, unit: str) -> str:
         return UNKNOWN
     if unit == "USD":
         return f"${three_digits(value)}"
+    if unit.startswith("USD "):
+        return f"${three_digits(value)} {unit.removeprefix('USD ')}"
     if unit == "share":
         return f"{three_digits(100 * value)} %"
     return f"{three_digits(value)} {unit}"
 
 
-def effect(value: float | None, metric: str) -> str:
-    """How the silent side compares: × is silent over primary, points are silent minus primary.
+def effect(value: float | None, estimand: str, unit: str = "") -> str:
+    """An effect, written as its estimand wants it.
 
-    >>> effect(0.8712, "latency"), effect(0.012, "errors"), effect(-0.5, "errors"), effect(0.25, "identical")
-    ('×0.871', '+1.20 points', '-50.0 points', '25.0 %')
+    >>> effect(0.8712, "ratio of totals"), effect(0.012, "difference of shares")
+    ('×0.871', '+1.20 points')
+    >>> effect(-0.21, "difference of p95", "s"), effect(0.25, "share of pairs"), effect(3.2, "mean of the pairs")
+    ('−0.210 s', '25.0 %', '3.20')
     """
     if value is None:
         return UNKNOWN
-    if metric == "errors":
-        return f"{'+' if value > 0 else ''}{three_digits(100 * value)} points"
-    if metric == "identical":
+    if "ratio" in estimand:
+        return f"×{three_digits(value)}"
+    if estimand.startswith("difference of shares"):
+        return f"{_signed(100 * value)} points"
+    if estimand.startswith("difference"):
+        return _signed(value, "$") if unit.startswith("USD") else f"{_signed(value)} {unit}".strip()
+    if estimand.startswith(("share", "win rate")):
         return quantity(value, "share")
-    return f"×{three_digits(value)}"
+    return quantity(value, unit).strip()
+
+
+def _signed(value: float, prefix: str = "") -> str:
+    sign = "+" if value > 0 else "−" if value < 0 else ""
+    return f"{sign}{prefix}{three_digits(abs(value))}"
 
 
 def name(text: str | None, limit: int = 60) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from mirrorkit.compare.selection import arms, of_arm, usable
+from mirrorkit.compare.metrics import usable
+from mirrorkit.compare.selection import arms, of_arm
 from mirrorkit.notebook import panels, theme
 from mirrorkit.notebook.display import headline
 

@@ -11,7 +11,8 @@ import polars as pl
 
 from mirrorkit.compare import wording
 from mirrorkit.compare.estimates import estimate
-from mirrorkit.compare.selection import FAILED, arms, of_arm, usable
+from mirrorkit.compare.metrics import usable
+from mirrorkit.compare.selection import FAILED, arms, of_arm
 from mirrorkit.notebook import theme
 from mirrorkit.records import CONTROL
 

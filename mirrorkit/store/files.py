@@ -17,7 +17,8 @@ FilePath = str | os.PathLike[str]
 ESSENTIAL = ("pair_id", "arm", "primary_status", "silent_status")
 """Without these columns a frame is no recording; any other may be missing, and is null then."""
 
-_VERSION_KEY = "mirrorkit.schema_version"
+_PREFIX = "mirrorkit."
+_VERSION_KEY = f"{_PREFIX}schema_version"
 
 # What makes a spreadsheet take a cell for a formula: OWASP, "CSV Injection".
 _FORMULA = "[=+\\-@\t\r\n＝＋－＠]"
@@ -50,24 +51,29 @@ def write_csv(frame: pl.DataFrame, path: FilePath, *, neutralise: bool = True) -
         _as_text(frame, neutralise=neutralise).write_csv(file)
 
 
-def write_parquet(frame: pl.DataFrame, path: FilePath) -> None:
+def write_parquet(frame: pl.DataFrame, path: FilePath, *, kept: Mapping[str, str] = {}) -> None:
     """Write a recording as Parquet, with its schema version; `read` gives it back exactly.
 
-    An existing file is replaced in one step, or stays as it is if writing fails.
+    `kept` are texts by name that go with the frame, such as the plan of its comparison; `read_kept`
+    gives them back. An existing file is replaced in one step, or stays as it is if writing fails.
 
-    Raises RecordingError if the frame is no recording, its folder does not exist, or a column
-    beyond the schema is of a type that Parquet cannot hold.
+    Raises RecordingError if the frame is no recording, its folder does not exist, a column beyond
+    the schema is of a type that Parquet cannot hold, or something is kept as "schema_version",
+    which is the file's own.
 
     >>> import tempfile
     >>> frame = SCHEMA.frame()
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_parquet(frame, f"{folder}/pairs.parquet")
-    ...     read(f"{folder}/pairs.parquet").equals(frame)
-    True
+    ...     write_parquet(frame, f"{folder}/pairs.parquet", kept={"plan": "{}"})
+    ...     read(f"{folder}/pairs.parquet").equals(frame), read_kept(f"{folder}/pairs.parquet")
+    (True, {'plan': '{}'})
     """
     frame = conform(frame)
+    metadata = {f"{_PREFIX}{name}": text for name, text in kept.items()}
+    if _VERSION_KEY in metadata:
+        raise RecordingError('nothing can be kept as "schema_version", which is the file\'s own: rename it')
     with _replacing(path) as file:
-        frame.write_parquet(file, metadata={_VERSION_KEY: str(SCHEMA.version)})
+        frame.write_parquet(file, metadata={**metadata, _VERSION_KEY: str(SCHEMA.version)})
 
 
 def read(path: FilePath) -> pl.DataFrame:
@@ -81,21 +87,29 @@ def read(path: FilePath) -> pl.DataFrame:
         ...
     mirrorkit.errors.RecordingError: there is no file 'nowhere.parquet'
     """
-    path = _path(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise RecordingError(f"a recording is a .csv or .parquet file, not '{path}'")
-    if not path.exists():
-        raise RecordingError(f"there is no file '{path}'")
-    if path.is_dir():
-        raise RecordingError(f"'{path}' is a folder: name the .csv or .parquet file in it")
-    if path.stat().st_size == 0:
-        raise RecordingError(f"'{path}' is empty: not even a header is in it")
-    try:
-        frame = reader(path)
-    except pl.exceptions.PolarsError as error:
-        raise RecordingError(f"'{path}' cannot be read as {path.suffix}: {_first_line(error)}") from error
+    path = _existing(path)
+    with _naming(path):
+        frame = _READERS[path.suffix.lower()](path)
     return _conform(frame, f"'{path}'")
+
+
+def read_kept(path: FilePath) -> dict[str, str]:
+    """What `write_parquet` kept with a recording, by name; nothing for a .csv file.
+
+    Texts that a later version kept are given as they are.
+
+    Raises RecordingError if there is no such file, it has another suffix, or it cannot be read.
+    """
+    path = _existing(path)
+    if path.suffix.lower() == ".csv":
+        return {}
+    with _naming(path), path.open("rb") as file:
+        metadata = pl.read_parquet_metadata(file)
+    return {
+        key.removeprefix(_PREFIX): text
+        for key, text in metadata.items()
+        if key.startswith(_PREFIX) and key != _VERSION_KEY
+    }
 
 
 def conform(frame: pl.DataFrame) -> pl.DataFrame:
@@ -182,10 +196,11 @@ def _as_text(frame: pl.DataFrame, *, neutralise: bool) -> pl.DataFrame:
     """The frame as a CSV shows it: nested values as JSON, times as ISO 8601, formulas neutralised."""
     texts = [name for name, kind in frame.schema.items() if kind in (pl.String, pl.Categorical, pl.Enum)]
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+    times = [name for name, kind in SCHEMA.columns.items() if kind.is_temporal()]
     apostrophes = "'*" if neutralise else "'+"
     return frame.with_columns(
         pl.col(texts).cast(pl.String).str.replace(f"^({apostrophes}{_FORMULA})", "'${1}"),
-        pl.col("started_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
+        pl.col(times).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
         *[_json(name) for name in nested],
     )
 
@@ -225,6 +240,29 @@ def _check_version(metadata: Mapping[str, str], path: Path) -> None:
 
 
 _READERS: Mapping[str, Callable[[Path], pl.DataFrame]] = {".csv": _read_csv, ".parquet": _read_parquet}
+
+
+def _existing(path: FilePath) -> Path:
+    """The path of a file that may be a recording, or a RecordingError that says why it is none."""
+    path = _path(path)
+    if path.suffix.lower() not in _READERS:
+        raise RecordingError(f"a recording is a .csv or .parquet file, not '{path}'")
+    if not path.exists():
+        raise RecordingError(f"there is no file '{path}'")
+    if path.is_dir():
+        raise RecordingError(f"'{path}' is a folder: name the .csv or .parquet file in it")
+    if path.stat().st_size == 0:
+        raise RecordingError(f"'{path}' is empty: not even a header is in it")
+    return path
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say of which file it is that Polars cannot read it."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        raise RecordingError(f"'{path}' cannot be read as {path.suffix}: {_first_line(error)}") from error
 
 
 @contextmanager

@@ -1,35 +1,48 @@
 """Pairs come in one by one, a frame goes out; a look costs what is new since the last one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, TypeVar
 
 import polars as pl
 
-from mirrorkit.records import SCHEMA, Call, Pair
+from mirrorkit.errors import LabelError
+from mirrorkit.records import SCHEMA, Call, Judgement, Pair
+from mirrorkit.store import labels
 
 _Record = TypeVar("_Record", Pair, Call)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class FrameStore:
     """An append-only, thread-safe store of pairs, read as a frame with one row each.
 
     A look turns only the pairs that are new into rows. Those rows are one more chunk, and chunks
-    are merged when they are of like size, so n pairs are in O(log n) chunks.
+    are merged when they are of like size, so n pairs are in O(log n) chunks. What is said of a pair
+    later, its labels, is put into its row at the next look; frames handed out earlier stay as they are.
+
+    `recorded` are pairs that were recorded before, with the columns of the schema and maybe others;
+    `clock` tells when a label is set.
 
     >>> store = FrameStore()
     >>> len(store), store.frame().shape[0]
     (0, 0)
     """
 
-    def __init__(self) -> None:
-        self._appending = Lock()  # guards _new and _count; held for an instant
+    def __init__(self, recorded: pl.DataFrame | None = None, *, clock: Callable[[], datetime] = _now) -> None:
+        self._appending = Lock()  # guards _new, _said and _count; held for an instant
         self._looking = Lock()  # guards _chunks and _frame; held while rows are built
         self._new: list[Pair] = []
-        self._count = 0
-        self._chunks: list[pl.DataFrame] = []
-        self._frame = SCHEMA.frame()
+        self._said: list[labels.Annotation] = []
+        self._frame = SCHEMA.frame() if recorded is None else recorded.clone()
+        self._chunks: list[pl.DataFrame] = [] if self._frame.is_empty() else [self._frame]
+        self._count = self._frame.height
+        self._clock = clock
 
     def __len__(self) -> int:
         with self._appending:
@@ -41,6 +54,22 @@ class FrameStore:
             self._new.append(pair)
             self._count += 1
 
+    def label(self, pair_id: str, preference: str | None, note: str | None) -> None:
+        """Set a person's preference on a pair, or take it back; see `labels.label`.
+
+        Raises LabelError if there is no such pair, or no such preference.
+        """
+        annotation = labels.label(pair_id, preference, note, self._clock())
+        if not self._has(pair_id):
+            raise LabelError(
+                f"there is no pair {pair_id!r} among the {len(self):,} so far: give a `pair_id` of the frame."
+            )
+        self._annotate(annotation)
+
+    def judged(self, pair_id: str, judgement: Judgement) -> None:
+        """Set a judge's verdict on a pair."""
+        self._annotate(labels.verdict(pair_id, judgement))
+
     def frame(self) -> pl.DataFrame:
         """All pairs so far, one row each, in the order of appending; changing it changes no other look.
 
@@ -48,16 +77,33 @@ class FrameStore:
         escaped if it is text, null otherwise; its row is there.
         """
         with self._looking:
-            with self._appending:
-                new = self._new.copy()
-            if new:
-                chunks = _merged([*self._chunks, _rows(new)])
-                frame = pl.concat(chunks, rechunk=False)
-                # Pairs are let go only now: an interrupt while their rows are built loses none.
-                with self._appending:
-                    rest = self._new[len(new) :]
-                    self._new, self._chunks, self._frame = rest, chunks, frame
+            self._take_in()
             return self._frame.clone()
+
+    def _has(self, pair_id: object) -> bool:
+        if not isinstance(pair_id, str):
+            return False
+        with self._looking:
+            self._take_in()
+            return any((chunk.get_column("pair_id") == pair_id).any() for chunk in self._chunks)
+
+    def _annotate(self, annotation: labels.Annotation) -> None:
+        with self._appending:
+            self._said.append(annotation)
+
+    def _take_in(self) -> None:
+        """Make rows of what is new; what it is made of is let go last, so that an interrupt loses none."""
+        with self._appending:
+            new, said = self._new.copy(), self._said.copy()
+        if not new and not said:
+            return
+        chunks = _merged([*self._chunks, _rows(new)]) if new else self._chunks
+        if said:
+            chunks = [labels.annotated(chunk, said) for chunk in chunks]
+        frame = pl.concat(chunks, rechunk=False) if chunks else self._frame
+        with self._appending:
+            self._new, self._said = self._new[len(new) :], self._said[len(said) :]
+            self._chunks, self._frame = chunks, frame
 
 
 def _merged(chunks: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
@@ -117,7 +163,7 @@ def _storable(column: str, value: Any) -> Any:
 
 def _escaped(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return labels.storable(value)
     if isinstance(value, tuple | list):
         return [_escaped(item) for item in value]
     return value

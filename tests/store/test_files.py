@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from mirrorkit.errors import RecordingError
 from mirrorkit.records import SCHEMA
-from mirrorkit.store.files import ESSENTIAL, conform, read, write_csv, write_parquet
+from mirrorkit.store.files import ESSENTIAL, conform, read, read_kept, write_csv, write_parquet
 
 STARTED = datetime(2026, 11, 22, 9, 0, 1, 20, tzinfo=UTC)
 DANGEROUS = ["=1+1", "+1", "-1", "@SUM(1)", "\tx", "\rx", "\nx", "＝1", "＋1", "－1", "＠1"]
@@ -190,7 +190,7 @@ def test_a_truncated_parquet_is_refused(tmp_path: Path) -> None:
         read(path)
 
 
-@pytest.mark.parametrize(("version", "message"), [("2", "upgrade mirrorkit"), ("new", "no number")])
+@pytest.mark.parametrize(("version", "message"), [("3", "upgrade mirrorkit"), ("new", "no number")])
 def test_a_recording_of_a_newer_schema_is_refused(tmp_path: Path, version: str, message: str) -> None:
     path = tmp_path / "newer.parquet"
     recording().write_parquet(path, metadata={"mirrorkit.schema_version": version})
@@ -220,6 +220,66 @@ def test_columns_of_the_users_own_survive_in_parquet_and_as_text_in_csv(tmp_path
     write_csv(frame, tmp_path / "mine.csv")
     assert_frame_equal(read(tmp_path / "mine.parquet"), frame)
     assert read(tmp_path / "mine.csv").select("score", "parts", "said").row(0) == ("-0.5", "[1,2]", "=1")
+
+
+# -- what is kept with a recording
+
+# UTF-8 holds no lone surrogates
+utf8 = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(st.dictionaries(utf8.filter(lambda name: name != "schema_version"), utf8, max_size=4))
+@example({"plan": '{"gates": ["latency"]}', "complete_before": "2026-11-22T09:00:01.000020+00:00"})
+@example({"": "", "größe €": "😀\x00\n" * 1000, "mirrorkit.schema_version": "9"})
+@settings(deadline=None, max_examples=40)
+def test_what_was_kept_with_a_parquet_is_given_back_exactly_and_changes_no_row(
+    tmp_path_factory: pytest.TempPathFactory, kept: dict[str, str]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "kept.parquet"
+    write_parquet(recording(note=["hi"]), path, kept=kept)
+    assert read_kept(path) == kept
+    assert_frame_equal(read(path), recording(note=["hi"]))
+    assert pl.read_parquet_metadata(path)["mirrorkit.schema_version"] == str(SCHEMA.version)
+
+
+def test_nothing_is_kept_with_a_csv_or_by_another_program(tmp_path: Path) -> None:
+    write_csv(recording(), tmp_path / "pairs.CSV")
+    write_parquet(recording(), tmp_path / "ours.parquet")
+    recording().write_parquet(tmp_path / "theirs.parquet", metadata={"plan": "theirs"})
+    assert [read_kept(tmp_path / name) for name in ("pairs.CSV", "ours.parquet", "theirs.parquet")] == [
+        {}
+    ] * 3
+
+
+def test_what_a_later_version_kept_is_given_back_as_it_is(tmp_path: Path) -> None:
+    later = {"mirrorkit.schema_version": "99", "mirrorkit.labels": "[1]", "mirrorkit.plan": "no JSON"}
+    recording().write_parquet(tmp_path / "later.parquet", metadata=later)
+    assert read_kept(tmp_path / "later.parquet") == {"labels": "[1]", "plan": "no JSON"}
+
+
+@pytest.mark.parametrize(
+    "case", ["missing", "missing parquet", "other suffix", "empty parquet", "no parquet"]
+)
+def test_nothing_can_be_kept_with_what_is_no_recording(tmp_path: Path, case: str) -> None:
+    name, content, message = unreadable(tmp_path)[case]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(RecordingError, match=message):
+        read_kept(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [({"schema_version": "7"}, 'nothing can be kept as "schema_version"'), ({"plan": "\ud800"}, "written")],
+)
+def test_what_cannot_be_kept_is_refused_and_the_file_stays(
+    tmp_path: Path, kept: dict[str, str], message: str
+) -> None:
+    path = tmp_path / "pairs.parquet"
+    write_parquet(recording(), path, kept={"plan": "old"})
+    with pytest.raises(RecordingError, match=message):
+        write_parquet(recording(), path, kept=kept)
+    assert read_kept(path) == {"plan": "old"}
 
 
 # -- conform

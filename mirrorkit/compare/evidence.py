@@ -1,0 +1,108 @@
+"""What one arm's pairs say on one metric: the numbers that effects and gates are worked out from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from mirrorkit.compare.metrics import BuiltIn, columns_of, usable
+from mirrorkit.compare.selection import SIDES, arms, in_order, of_arm
+
+Floats = npt.NDArray[np.float64]
+Whole = npt.NDArray[np.int64]
+
+CLUSTER, TIME = "cluster code", "time"
+
+# what the notes of a row tell of its pairs
+_NOTED = [f"{side}_{name}" for side in SIDES for name in ("attempts", "fell_back", "usage_source")]
+_NOTED += ["preference", "judge_preference", "judge_flipped"]
+_BASE = ["pair_id", "request_id", "arm", "started_at", "cluster", "stream", *_NOTED]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """The pairs of an arm that a metric rests on, as arrays in the order in which they came to be known.
+
+    `primary` and `silent` are the sides' values ("mean" metrics have none); `values` is one number a pair:
+    the ratio or its logarithm, the difference of the sides, or the pair's own value. `clusters` are codes, -1
+    for none, or None if no cluster came twice; `times` are microseconds, or places where none is known.
+    """
+
+    metric: BuiltIn
+    pairs: pl.DataFrame = field(repr=False)
+    primary: Floats = field(repr=False)
+    silent: Floats = field(repr=False)
+    values: Floats = field(repr=False)
+    clusters: Whole | None = field(repr=False)
+    times: Whole = field(repr=False)
+    left_out: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def narrowed(frame: pl.DataFrame, metrics: Iterable[BuiltIn]) -> pl.DataFrame:
+    """The columns that the metrics read, and those that every comparison does: texts cost memory."""
+    wanted = {name for metric in metrics for name in columns_of(metric)} | set(_BASE)
+    return frame.select(name for name in frame.columns if name in wanted)
+
+
+def by_arm(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Each arm's pairs in the order of their requests, with their time and the code of their cluster."""
+    return {arm: _coded(in_order(of_arm(frame, arm))) for arm in arms(frame)}
+
+
+def _coded(pairs: pl.DataFrame) -> pl.DataFrame:
+    known = pairs["cluster"].drop_nulls()
+    if known.n_unique() == len(known):
+        code = pl.lit(-1, pl.Int64)
+    else:
+        code = pl.col("cluster").rank("dense").cast(pl.Int64).fill_null(-1)
+    unknown = pairs["started_at"].null_count()
+    time = pl.int_range(pl.len(), dtype=pl.Int64) if unknown else pl.col("started_at").to_physical()
+    return pairs.with_columns(code.alias(CLUSTER), time.alias(TIME))
+
+
+def draw(pairs: pl.DataFrame, metric: BuiltIn) -> Evidence:
+    """What an arm's pairs, as `by_arm` gives them, say on a metric."""
+    columns = columns_of(metric) | {"pair_id", "request_id", CLUSTER, TIME, *_NOTED}
+    chosen = usable(pairs.select(name for name in pairs.columns if name in columns), metric)
+    kept = chosen.pairs
+    if metric.order is not None:
+        # a label given out of turn is new when it is given, not when its pair was
+        kept = kept.with_columns(pl.coalesce(pl.col(metric.order).to_physical(), TIME).alias(TIME)).sort(
+            TIME, "pair_id"
+        )
+    if metric.kind == "mean":
+        primary = silent = np.empty(0)
+        values = _array(kept, metric.of(""))
+    else:
+        primary, silent = (_array(kept, metric.of(side)) for side in SIDES)
+        values = _paired(metric, primary, silent)
+    codes = kept[CLUSTER].to_numpy()
+    return Evidence(
+        metric,
+        kept,
+        primary,
+        silent,
+        values,
+        codes if len(codes) and codes.max() >= 0 else None,
+        kept[TIME].to_numpy(),
+        chosen.left_out,
+    )
+
+
+def _paired(metric: BuiltIn, primary: Floats, silent: Floats) -> Floats:
+    with np.errstate(all="ignore"):
+        if metric.kind == "ratio":
+            return np.log(silent) - np.log(primary)
+        if metric.kind == "median":
+            # where both failed, neither was slower
+            return np.where(primary == silent, 1.0, silent / primary)
+        return silent - primary
+
+
+def _array(pairs: pl.DataFrame, value: pl.Expr) -> Floats:
+    return pairs.select(value.cast(pl.Float64).alias("value"))["value"].to_numpy()

@@ -1,0 +1,44 @@
+"""The pairs that differ most in a metric."""
+
+import polars as pl
+
+from mirrorkit.compare.evidence import by_arm, draw, narrowed
+from mirrorkit.compare.plan import Plan
+from mirrorkit.errors import CompareError
+
+SHOWN = (
+    "pair_id", "arm", "difference", "messages", "primary_output", "silent_output", "primary_tool_calls",
+    "silent_tool_calls", "primary_status", "silent_status", "primary_error_message", "silent_error_message",
+    "primary_latency_s", "silent_latency_s", "primary_cost_usd", "silent_cost_usd", "changes",
+)  # fmt: skip
+
+
+def examples(frame: pl.DataFrame, plan: Plan, metric: str, n: int) -> pl.DataFrame:
+    """The `n` pairs whose sides differ most in a metric, the most different first.
+
+    `frame` is measured. `difference` is silent minus primary; for latency and ttft the ratio; for likeness
+    1 minus it; for a user's metric its value, the worst first.
+
+    Raises CompareError for a metric that there is not, or an `n` below 1.
+    """
+    if metric not in plan.names():
+        raise CompareError(f"there is no metric {metric!r}; there are {', '.join(plan.names())}")
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise CompareError(f"n={n!r}: give a whole number, 1 or more")
+    chosen = plan.metric(metric)
+    parts = []
+    for pairs in by_arm(narrowed(frame, [chosen])).values():
+        evidence = draw(pairs, chosen)
+        values = pl.Series("difference", evidence.values, dtype=pl.Float64)
+        if chosen.kind == "ratio":
+            values, extent = values.exp(), values.abs()
+        elif chosen.kind == "mean" and chosen.better == "higher":
+            extent = -values
+            values = values if metric in plan.metrics else 1 - values
+        else:
+            extent = values if chosen.kind == "mean" else values.abs()
+        parts.append(
+            evidence.pairs.select("pair_id").with_columns(values.alias("difference"), extent.alias("extent"))
+        )
+    most = pl.concat(parts).sort("extent", descending=True, nulls_last=True, maintain_order=True).head(n)
+    return most.join(frame, on="pair_id", how="left", maintain_order="left").select(SHOWN)

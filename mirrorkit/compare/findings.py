@@ -1,0 +1,125 @@
+"""What was found: the differences that can be claimed, all of them together, at every look."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from mirrorkit.compare import wording
+from mirrorkit.compare.control import net_of_control
+from mirrorkit.compare.estimates import main_row
+from mirrorkit.compare.evidence import Evidence
+from mirrorkit.compare.metrics import NET as LIKENESS
+from mirrorkit.compare.rows import Row
+from mirrorkit.records import CONTROL
+
+_WORDS: Mapping[str, tuple[str, str]] = {
+    "latency": ("faster", "slower"),
+    "ttft": ("faster to the first token", "slower to the first token"),
+    "tokens_per_s": ("slower in tokens per second", "faster in tokens per second"),
+    "cost": ("cheaper", "dearer"),
+    "input_tokens": ("given fewer input tokens", "given more input tokens"),
+    "output_tokens": ("briefer in tokens", "longer in tokens"),
+    "output_length": ("briefer", "longer"),
+    "errors": ("failing less often", "failing more often"),
+    "over_slo": ("late less often", "late more often"),
+    "refusals": ("refusing less often", "refusing more often"),
+    "truncated": ("cut at its length less often", "cut at its length more often"),
+    "json_valid": ("giving valid JSON less often", "giving valid JSON more often"),
+    "preference": ("preferred less often", "preferred more often"),
+    "judge": ("preferred by the judge less often", "preferred by the judge more often"),
+}
+"""What the silent model is if the effect is below, and if it is above, no effect."""
+
+_NO_EFFECT = {"ratio": 1.0, "totals": 1.0, "shares": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A difference that can be claimed: `metric` of the silent `arm`, with its effect and interval.
+
+    `path` names the JSON field it is about, where it is about one. All findings of a comparison together are
+    wrong with a probability of at most alpha, however often one looks (Bonferroni over what was tested).
+    """
+
+    arm: str
+    metric: str
+    sentence: str
+    effect: float
+    low: float
+    high: float
+    path: str | None = None
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def findings(
+    drawn: Mapping[tuple[str, str], Evidence], fields: pl.DataFrame, primary: str, alpha: float
+) -> tuple[Finding, ...]:
+    """The differences whose intervals leave no room for none, at alpha shared among all that are tested."""
+    tested = {key: evidence for key, evidence in drawn.items() if key[0] != CONTROL and _testable(evidence)}
+    share = alpha / max(len(tested) + fields.height, 1)
+    rows = [(arm, evidence, _row(evidence, drawn.get((CONTROL, name)), share)) for (arm, name), evidence in tested.items()]
+    found = [_finding(arm, evidence, row, primary) for arm, evidence, row in rows]
+    differing = fields.filter(pl.col("reading") == "differs")
+    return (*filter(None, found), *(_of_field(row, primary) for row in differing.iter_rows(named=True)))
+
+
+def _row(evidence: Evidence, control: Evidence | None, alpha: float) -> Row | None:
+    if evidence.metric.name not in LIKENESS:
+        return main_row(evidence, alpha)
+    return None if control is None else net_of_control(evidence, control, alpha)
+
+
+def no_effect(evidence: Evidence) -> float | None:
+    """The effect that means no difference; None for a likeness, which has none of its own."""
+    metric = evidence.metric
+    if metric.order is not None:
+        return 0.5
+    if metric.kind == "mean":
+        return 0.0 if metric.bounds is not None and metric.bounds[0] == -metric.bounds[1] else None
+    return _NO_EFFECT.get(metric.kind)
+
+
+def _testable(evidence: Evidence) -> bool:
+    return len(evidence) > 0 and (no_effect(evidence) is not None or evidence.metric.name in LIKENESS)
+
+
+def _finding(arm: str, evidence: Evidence, row: Row | None, primary: str) -> Finding | None:
+    if row is None or row["low"] is None or row["high"] is None:
+        return None
+    metric, low, high = evidence.metric.name, row["low"], row["high"]
+    is_net = metric in LIKENESS
+    none = 0.0 if is_net else no_effect(evidence) or 0.0
+    if low <= none <= high:
+        return None
+    shown = [wording.effect(row[name], row["estimand"], row["unit"]) for name in ("effect", "low", "high")]
+    if is_net:
+        what = f"differs from {primary} in {metric} more than {primary} does from itself"
+        if high < 0:
+            what = f"is more like {primary} in {metric} than {primary} is like itself"
+    else:
+        below, above = _WORDS.get(metric, (f"lower in {metric}", f"higher in {metric}"))
+        what = f"is {below if high < none else above}"
+    sentence = f"{wording.name(arm)} {what}: {metric} {shown[0]} ({shown[1]} to {shown[2]})"
+    return Finding(arm, metric, sentence, row["effect"], low, high)
+
+
+def _of_field(row: dict[str, Any], primary: str) -> Finding:
+    shares = {name: row[name] or 0.0 for name in ("removed", "added", "type", "value")}
+    most = max(shares, key=lambda name: shares[name])
+    what = {
+        "removed": "lacks",
+        "added": "adds",
+        "type": "gives another type in",
+        "value": "gives another value in",
+    }[most]
+    sentence = (
+        f"{wording.name(row['arm'])} {what} {wording.name(row['path'])} in "
+        f"{wording.three_digits(100 * shares[most])} % of {row['n']:,} pairs; net of how often {primary} differs "
+        f"from itself, the field differs in {wording.three_digits(100 * row['net'])} % "
+        f"({wording.three_digits(100 * row['low'])} to {wording.three_digits(100 * row['high'])} %)"
+    )
+    return Finding(row["arm"], "fields", sentence, row["net"], row["low"], row["high"], row["path"])

@@ -1,0 +1,174 @@
+"""When a gate passes and when it fails: at the first prefix of the pairs whose sequence clears the margin."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, isfinite, log
+
+import numpy as np
+import numpy.typing as npt
+
+from mirrorkit.compare import betting
+from mirrorkit.compare.evidence import Evidence, Floats
+from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits
+from mirrorkit.compare.sequences import (
+    T_OPT,
+    T_OPT_CLUSTERS,
+    Running,
+    running,
+    unit_radius,
+)
+
+MOST_PAIRS = 10_000_000
+"""Beyond so many pairs an estimate of those still needed says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """At which pair of the evidence a gate passed and at which it failed, from 0; None is not yet."""
+
+    passed: int | None
+    failed: int | None
+
+
+def crossing(evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: Floats) -> Crossing:
+    """The first prefix at which the gate "effect beyond `margin`" passes, and the first at which it fails.
+
+    `margin` is on the scale of the effect; the alphas are one-sided, one for each pair of the evidence.
+    Bounded metrics and medians: grid betting at the margin while no cluster has come twice, exact (Waudby-Smith and
+    Ramdas 2024). From there on, and for all other metrics: the asymptotic confidence sequence
+    (Waudby-Smith et al. 2024), clustered where clusters repeat (Miller 2024).
+    """
+    if not len(evidence):
+        return Crossing(None, None)
+    lower = evidence.metric.better == "lower"
+    alpha_below, alpha_above = (alpha_pass, alpha_fail) if lower else (alpha_fail, alpha_pass)
+    if evidence.metric.kind == "median":
+        below, above = _median(evidence, margin, alpha_below, alpha_above)
+    elif is_bounded(evidence.metric):
+        below, above = _bounded(evidence, margin, alpha_below, alpha_above)
+    else:
+        below, above = _asymptotic(evidence, margin, alpha_below, alpha_above)
+    return Crossing(below, above) if lower else Crossing(above, below)
+
+
+def _asymptotic(
+    evidence: Evidence, margin: float, alpha_below: Floats, alpha_above: Floats, start: int = 0
+) -> tuple[int | None, int | None]:
+    """The first prefix, from `start` on, at which the effect is known to be below and above the margin."""
+    run = excess(evidence, margin)
+
+    def first(clears: Callable[[Floats], npt.NDArray[np.bool_]], alpha: Floats) -> int | None:
+        radius = run.radius(alpha, one_sided=True, burn_in=burn_in_of(evidence.metric))
+        at = np.flatnonzero(clears(radius)[start:])
+        return int(at[0]) + start if at.size else None
+
+    below = first(lambda radius: run.mean + radius < 0, alpha_below)
+    above = first(lambda radius: run.mean - radius > 0, alpha_above)
+    return below, above
+
+
+def _bounded(
+    evidence: Evidence, margin: float, alpha_below: Floats, alpha_above: Floats
+) -> tuple[int | None, int | None]:
+    """The same for a mean of bounded values."""
+    bounds = limits(evidence.metric)
+    alone = _alone(evidence)
+    x = in_unit(evidence.values[:alone], bounds)
+    m = float(in_unit(np.array(margin), bounds))
+    below = betting.first_rejection(x, m, -np.log(alpha_below[:alone]))
+    above = betting.first_rejection(1 - x, 1 - m, -np.log(alpha_above[:alone]))
+    if alone < len(evidence) and (below is None or above is None):
+        later = _asymptotic(evidence, margin, alpha_below, alpha_above, start=alone)
+        below = later[0] if below is None else below
+        above = later[1] if above is None else above
+    return below, above
+
+
+def _median(
+    evidence: Evidence, margin: float, alpha_below: Floats, alpha_above: Floats
+) -> tuple[int | None, int | None]:
+    """The same for a median: it is below the margin if under half of the values are at or above it."""
+    alone = _alone(evidence)
+    values = evidence.values[:alone]
+    at_or_above, at_or_below = ((values >= margin).astype(np.float64), (values <= margin).astype(np.float64))
+    return (
+        betting.first_rejection(at_or_above, 0.5, -np.log(alpha_below[:alone])),
+        betting.first_rejection(at_or_below, 0.5, -np.log(alpha_above[:alone])),
+    )
+
+
+def _alone(evidence: Evidence) -> int:
+    """How many pairs came before any cluster came twice: betting takes pairs to be independent."""
+    if evidence.clusters is None:
+        return len(evidence)
+    known = np.flatnonzero(evidence.clusters >= 0)
+    _, first = np.unique(evidence.clusters[known], return_index=True)
+    again = np.delete(known, first)
+    return int(again[0]) if again.size else len(evidence)
+
+
+def excess(evidence: Evidence, margin: float) -> Running:
+    """The running mean of what is 0 on average if the effect is exactly at the margin."""
+    metric = evidence.metric
+    if metric.kind == "totals":
+        beyond = evidence.silent - margin * evidence.primary
+    elif metric.kind == "median":
+        beyond = np.sign(evidence.values - margin)
+    elif metric.kind == "ratio":
+        beyond = evidence.values - log(margin)
+    else:
+        beyond = evidence.values - margin
+    if is_bounded(metric):
+        # the sequence takes its half counts from values within -1 … 1
+        beyond = beyond / max(map(abs, limits(metric)))
+    return running(beyond, evidence.clusters, bounded=is_bounded(metric))
+
+
+def pairs_needed(
+    evidence: Evidence, margin: float, alpha_pass: float, alpha_fail: float
+) -> tuple[int | None, bool]:
+    """How many pairs in all the gate may take if things go on as they are, and whether it then passes.
+
+    None where that cannot be told: no pairs yet, or the effect is too near the margin.
+    """
+    n = len(evidence)
+    if n < 2:
+        return None, True
+    run = excess(evidence, margin)
+    mean = float(run.mean[-1])
+    passes = mean < 0 if evidence.metric.better == "lower" else mean > 0
+    alpha = alpha_pass if passes else alpha_fail
+    if evidence.metric.kind == "median" or (is_bounded(evidence.metric) and not run.clustered):
+        return _by_growth(evidence, margin, mean, alpha), passes
+    return _by_radius(run, mean, alpha, burn_in_of(evidence.metric)), passes
+
+
+def _by_radius(run: Running, mean: float, alpha: float, burn_in: int) -> int | None:
+    """The pairs at which the sequence's radius, at today's standard deviation, is as small as the distance."""
+    sd, groups, pairs = float(run.sd[-1]), float(run.groups[-1]), float(run.pairs[-1])
+    if not (isfinite(mean) and isfinite(sd)) or mean == 0:
+        return None
+    t_opt = T_OPT_CLUSTERS if run.clustered else T_OPT
+    grid = np.geomspace(burn_in, MOST_PAIRS, 400)
+    enough = np.flatnonzero(sd * unit_radius(grid * groups / pairs, alpha, t_opt, one_sided=True) < abs(mean))
+    return ceil(grid[enough[0]]) if enough.size else None
+
+
+def _by_growth(evidence: Evidence, margin: float, mean: float, alpha: float) -> int | None:
+    """The pairs at which the best bettor's wealth, at today's rate of growth, is large enough."""
+    if evidence.metric.kind == "median":
+        x, m = (evidence.values >= margin).astype(np.float64), 0.5
+    else:
+        bounds = limits(evidence.metric)
+        x, m = in_unit(evidence.values, bounds), float(in_unit(np.array(margin), bounds))
+    if mean > 0:
+        x, m = 1 - x, 1 - m
+    values, counts = np.unique(x, return_counts=True)
+    if len(values) > betting.MOST_DISTINCT:
+        values, counts = np.unique(x.round(4), return_counts=True)
+    gains = np.log1p(betting.BETS[:, None] * ((m - values) / (1 - m))) @ counts / len(x)
+    growth = float(gains.max())
+    if growth <= 0:
+        return None
+    needed = (log(len(betting.BETS)) - log(alpha)) / growth
+    return ceil(needed) if needed < MOST_PAIRS else None

@@ -1,0 +1,71 @@
+"""Which sequence a metric has: exact for values with bounds, asymptotic after a burn-in for others."""
+
+from math import inf
+
+import numpy as np
+
+from mirrorkit.compare import betting
+from mirrorkit.compare.evidence import Evidence, Floats, Whole
+from mirrorkit.compare.metrics import BuiltIn
+from mirrorkit.compare.sequences import BURN_IN, BURN_IN_RATIO, CLUSTERS, two_sided
+
+Interval = tuple[float, float] | None
+
+
+def is_bounded(metric: BuiltIn) -> bool:
+    """Whether the metric's values have known bounds, so that betting on them is exact."""
+    return metric.kind == "shares" or (metric.kind == "mean" and metric.bounds is not None)
+
+
+def limits(metric: BuiltIn) -> tuple[float, float]:
+    """The bounds of a metric's values."""
+    return (-1.0, 1.0) if metric.kind == "shares" else metric.bounds or (-inf, inf)
+
+
+def burn_in_of(metric: BuiltIn) -> int:
+    """The least number of pairs for an asymptotic interval on the metric."""
+    return BURN_IN_RATIO if metric.kind == "totals" else BURN_IN
+
+
+def in_unit(values: Floats, bounds: tuple[float, float]) -> Floats:
+    """Values within bounds, mapped to 0 … 1.
+
+    >>> in_unit(np.array([-1.0, 0.0]), (-1.0, 1.0))
+    array([0. , 0.5])
+    """
+    low, high = bounds
+    return (values - low) / (high - low)
+
+
+def of_bounded(values: Floats, bounds: tuple[float, float], alpha: float, clusters: Whole | None) -> Interval:
+    """The two-sided interval of a mean of bounded values, valid at every look.
+
+    Exact, by betting; where clusters repeat, whose pairs are not independent, the asymptotic one.
+    """
+    if not len(values):
+        return None
+    least, most = bounds
+    if clusters is None:
+        low, high = betting.bounds(in_unit(values, bounds), alpha)
+        return least + low * (most - least), least + high * (most - least)
+    # the sequence takes its half counts from values within -1 … 1
+    scale = max(abs(least), abs(most))
+    interval = two_sided(values / scale, alpha, clusters, bounded=True)
+    return None if interval is None else (max(interval[0] * scale, least), min(interval[1] * scale, most))
+
+
+def too_few(evidence: Evidence) -> str:
+    """How many pairs are missing for an interval; nothing where it has one."""
+    n, clusters = len(evidence), evidence.clusters
+    if not n:
+        return ""
+    if not is_bounded(evidence.metric) and n < (least := burn_in_of(evidence.metric)):
+        return f"an interval takes {least:,} pairs: {least - n:,} missing"
+    if clusters is None:
+        return ""
+    groups = len(np.unique(clusters[clusters >= 0])) + int((clusters < 0).sum())
+    return (
+        f"an interval takes {CLUSTERS} conversations: {CLUSTERS - groups:,} missing"
+        if groups < CLUSTERS
+        else ""
+    )

@@ -1,0 +1,122 @@
+"""The pairs with what is worked out for each: how the answers differ, and the user's own metrics."""
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from mirrorkit.compare.differences import COLUMNS, differences
+from mirrorkit.compare.metrics import Metric, column_of
+from mirrorkit.compare.plan import Plan
+from mirrorkit.compare.rules import Rules
+from mirrorkit.errors import CompareError
+
+Step = Callable[[int], object]
+
+
+class Kept:
+    """How the answers of a growing frame differ: worked out once for each pair, and kept.
+
+    Rows are only ever added to the frame at its end.
+
+    >>> from mirrorkit.records import SCHEMA
+    >>> Kept().of(SCHEMA.frame(), Rules()).height
+    0
+    """
+
+    def __init__(self) -> None:
+        self._rules = Rules()
+        self._found: pl.DataFrame | None = None
+
+    def of(self, frame: pl.DataFrame, rules: Rules, step: Step = lambda rows: None) -> pl.DataFrame:
+        """The differences of every row; `step` is told of each so many rows that are done."""
+        before = self._found if self._found is not None and self._rules == rules else None
+        done = 0 if before is None or before.height > frame.height else before.height
+        new = differences(frame[done:], rules, step)
+        found = new if before is None or not done else pl.concat([before, new])
+        self._rules, self._found = rules, found
+        return found
+
+    def missing(self, frame: pl.DataFrame, rules: Rules) -> int:
+        """How many rows are still to be worked out."""
+        known = self._found is not None and self._rules == rules
+        return frame.height - (self._found.height if known and self._found is not None else 0)
+
+
+def measured(frame: pl.DataFrame, plan: Plan, found: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The frame with the columns of `found` (`differences` of the same rows) and of the user's metrics.
+
+    Without `found` those columns are null. Raises CompareError for a metric of the user's that raises on
+    every pair, gives anything but a number, or a number out of its bounds.
+
+    >>> from mirrorkit.records import SCHEMA
+    >>> "similarity" in measured(SCHEMA.frame(), Plan()).columns
+    True
+    """
+    if found is None:
+        nulls = [pl.lit(None, kind).alias(name) for name, kind in COLUMNS.items()]
+        known = frame.drop([name for name in COLUMNS if name in frame.columns]).with_columns(nulls)
+    else:
+        known = frame.drop([name for name in COLUMNS if name in frame.columns]).hstack(found)
+    own = [_values(frame, name, metric) for name, metric in plan.metrics.items()]
+    return known.hstack(own) if own else known
+
+
+def _values(frame: pl.DataFrame, name: str, metric: Metric) -> pl.Series:
+    """A user's metric of each pair, within its bounds."""
+    if isinstance(metric.value, pl.Expr):
+        values = _of_expression(frame, name, metric.value)
+    else:
+        values = _of_function(frame, name, metric.value)
+    if metric.bounds is not None:
+        low, high = metric.bounds
+        outside = (values < low) | (values > high)
+        if outside.any():
+            worst = values.filter(outside)[0]
+            raise CompareError(
+                f"metrics: {name!r} gave {worst!r}, which is not within its bounds {low:g} to {high:g}: "
+                "give Metric(..., bounds=(low, high)), or bounds=None if it has none"
+            )
+    return values.alias(column_of(name))
+
+
+def _of_expression(frame: pl.DataFrame, name: str, value: pl.Expr) -> pl.Series:
+    try:
+        values = frame.select(value.cast(pl.Float64).alias("value"))["value"]
+    except pl.exceptions.PolarsError as error:
+        message = str(error).partition("\n")[0]
+        raise CompareError(f"metrics: the expression of {name!r} cannot be run on the frame: {message}") from error
+    if len(values) != frame.height:
+        raise CompareError(f"metrics: the expression of {name!r} gives {len(values)} values for {frame.height} pairs")
+    return values
+
+
+def _of_function(
+    frame: pl.DataFrame, name: str, value: Callable[[dict[str, Any]], float | bool | None]
+) -> pl.Series:
+    """The function's values; null where it raised, if it did not always."""
+    values: list[float | None] = []
+    first: Exception | None = None
+    raised = 0
+    for row in frame.iter_rows(named=True):
+        try:
+            result = value(row)
+        except Exception as error:  # the user's function may raise anything
+            first, raised = first or error, raised + 1
+            result = None
+        values.append(_number(result, name))
+    if first is not None and raised == frame.height:
+        raise CompareError(
+            f"metrics: {name!r} raised on every pair, first {type(first).__name__}: {first}; "
+            "it is given a pair's row, a dict of the frame's columns"
+        ) from first
+    return pl.Series(values, dtype=pl.Float64)
+
+
+def _number(result: Any, name: str) -> float | None:
+    if result is None:
+        return None
+    try:
+        return float(result)
+    except (TypeError, ValueError):
+        raise CompareError(f"metrics: {name!r} gave {result!r} for a pair: give a number, True, False or None") from None

@@ -1,0 +1,363 @@
+"""What is measured in a pair: the metrics mirrorkit knows, and those a user adds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, Literal
+
+import polars as pl
+
+from mirrorkit.compare.selection import (
+    CACHED,
+    FAILED,
+    NOT_OK,
+    SIDES,
+    UNFINISHED,
+    Reason,
+    Selection,
+    flag,
+    known,
+    select,
+)
+from mirrorkit.errors import CompareError
+
+Kind = Literal["ratio", "median", "totals", "shares", "mean"]
+"""How a metric's effect is made: geometric mean, or median, of the pairs' ratios; ratio of the two sides' totals;
+difference of the two sides' shares; or mean of one value of each pair."""
+
+Better = Literal["lower", "higher"]
+Side = Callable[[str], pl.Expr]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """A metric that mirrorkit knows.
+
+    `of` gives one side's value, or that of the pair ("mean" metrics, asked with an empty side). `within` says
+    which pairs it is about at all; the others are not counted as left out. An `optional` metric has a row
+    only where some pair is within it.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    estimand: str
+    of: Side = field(repr=False)
+    reasons: tuple[Reason, ...] = field(repr=False)
+    better: Better = "lower"
+    within: pl.Expr | None = field(default=None, repr=False)
+    optional: bool = False
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    order: str | None = None
+    """The column with the time at which the value came to be known, if that is not the request's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric of the user's own: one number for each pair.
+
+    Args:
+        value: a function of a pair's row (a dict of the frame's columns), or a Polars expression over the
+            frame. None or null leaves the pair out; a Boolean counts as 0 or 1.
+        bounds: the least and the greatest value it can take, known beforehand; with them its interval is
+            exact. None if there are none: then it is asymptotic, and needs 100 pairs.
+        better: whether a "higher" or a "lower" mean is better; a gate passes on that side of its margin.
+        unit: of the value, for people.
+
+    >>> Metric(pl.col("silent_output").str.len_chars() < 500).bounds
+    (0.0, 1.0)
+    """
+
+    value: Callable[[dict[str, Any]], float | bool | None] | pl.Expr
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    better: Better = "higher"
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not callable(self.value) and not isinstance(self.value, pl.Expr):
+            raise CompareError(
+                f"a metric's value is a function of a pair's row or a Polars expression, not {self.value!r}"
+            )
+        if self.better not in ("lower", "higher"):
+            raise CompareError(f'better={self.better!r}: give "lower" or "higher"')
+        if self.bounds is not None and not _are_bounds(self.bounds):
+            raise CompareError(f"bounds={self.bounds!r}: give the least and the greatest value, or None")
+
+
+def _are_bounds(bounds: Any) -> bool:
+    try:
+        low, high = bounds
+        return bool(isfinite(low) and isfinite(high) and low < high)
+    except (TypeError, ValueError):
+        return False
+
+
+def column_of(name: str) -> str:
+    """The column that holds the values of a user's metric."""
+    return f"metric {name}"
+
+
+def of_user(name: str, metric: Metric) -> BuiltIn:
+    """A user's metric as one like the others, over the column that holds its values."""
+    value = pl.col(column_of(name))
+    unbounded = ~value.is_finite()
+    return BuiltIn(
+        name,
+        "mean",
+        metric.unit,
+        "mean of the pairs",
+        lambda _: value,
+        (flag("no value", lambda _: value.is_null()), flag("value not finite", lambda _: unbounded)),
+        better=metric.better,
+        bounds=metric.bounds,
+    )
+
+
+def columns_of(metric: BuiltIn) -> set[str]:
+    """The frame's columns that a metric reads.
+
+    >>> sorted(columns_of(BUILT_IN["finish_reason"]))
+    ['primary_finish_reason', 'primary_status', 'silent_finish_reason', 'silent_status']
+    """
+    expressions = [metric.of(side) for side in SIDES]
+    expressions += [holds(side) for _, holds in metric.reasons for side in SIDES]
+    expressions += [] if metric.within is None else [metric.within]
+    columns = {name for expression in expressions for name in expression.meta.root_names()}
+    return columns | ({metric.order} if metric.order else set())
+
+
+def usable(frame: pl.DataFrame, metric: BuiltIn | str) -> Selection:
+    """The pairs that a metric can be measured on: those within it where no side has a reason against it.
+
+    - times (`latency`, `ttft`, `tokens_per_s`, `over_slo`): none from a cache; but for `over_slo` both sides
+      ok, and both values known, finite and not negative. `ttft` looks at streams only.
+    - `cost`, `input_tokens`, `output_tokens`: both sides finished (an answer that was cut short costs less
+      without being cheaper) and both values known; `cost` leaves cache hits out.
+    - `errors`: both sides finished: a call that was cancelled or abandoned neither failed nor succeeded.
+    - answers (`output_length`, `identical`, `similarity`, ...): both sides ok, with what is compared known.
+    - `preference`, `judge`: pairs with a person's, or a judge's, preference.
+
+    Raises KeyError for a metric that is none of these.
+
+    >>> from mirrorkit.records import SCHEMA
+    >>> usable(SCHEMA.frame(), "latency").pairs.height
+    0
+    """
+    metric = BUILT_IN[metric] if isinstance(metric, str) else metric
+    within = frame if metric.within is None else frame.filter(metric.within)
+    return select(within, metric.reasons)
+
+
+def _column(name: str) -> Side:
+    return lambda side: pl.col(f"{side}_{name}")
+
+
+def _failed(side: str) -> pl.Expr:
+    return pl.col(f"{side}_status").is_in(FAILED)
+
+
+def _time_or_never(side: str) -> pl.Expr:
+    return pl.when(_failed(side)).then(float("inf")).otherwise(f"{side}_latency_s")
+
+
+def _speed(side: str) -> pl.Expr:
+    return pl.col(f"{side}_output_tokens") / pl.col(f"{side}_latency_s")
+
+
+def _length(side: str) -> pl.Expr:
+    return pl.col(f"{side}_output").str.len_chars()
+
+
+def _same(name: str) -> pl.Expr:
+    return pl.col(f"primary_{name}") == pl.col(f"silent_{name}")
+
+
+def _zero(words: str, of: Side) -> Reason:
+    """A ratio's logarithm needs numbers above 0."""
+    return flag(f"{words} 0", lambda side: of(side) == 0)
+
+
+def _unknown(words: str, of: Side) -> Reason:
+    return words, lambda side: of(side).is_null()
+
+
+def _alike(
+    name: str, column: str, of_what: str, *, estimand: str = "share of pairs", optional: bool = True
+) -> BuiltIn:
+    """How alike the answers of the pairs are in some respect."""
+    value = pl.col(column)
+    return BuiltIn(
+        name,
+        "mean",
+        "share",
+        estimand,
+        lambda _: value,
+        (NOT_OK, (f"{of_what} not on record", lambda _: value.is_null())),
+        better="higher",
+        within=value.is_not_null() if optional else None,
+        optional=optional,
+    )
+
+
+def _share(
+    name: str, of: Side, *reasons: Reason, better: Better = "lower", optional: bool = False
+) -> BuiltIn:
+    return BuiltIn(
+        name,
+        "shares",
+        "share",
+        "difference of shares",
+        of,
+        reasons,
+        better=better,
+        within=of("primary").is_not_null() | of("silent").is_not_null() if optional else None,
+        optional=optional,
+    )
+
+
+def _totals(name: str, unit: str, of: Side, *reasons: Reason) -> BuiltIn:
+    return BuiltIn(name, "totals", unit, "ratio of totals", of, reasons)
+
+
+def _ratio(name: str, unit: str, of: Side, *reasons: Reason, **more: Any) -> BuiltIn:
+    return BuiltIn(name, "ratio", unit, "geometric-mean ratio, both sides ok", of, reasons, **more)
+
+
+def _preferred(name: str, column: str, at: str) -> BuiltIn:
+    score = pl.col(column).replace_strict(
+        {"primary": 0.0, "tie": 0.5, "silent": 1.0}, default=None, return_dtype=pl.Float64
+    )
+    return BuiltIn(
+        name,
+        "mean",
+        "share",
+        "win rate, ties count half",
+        lambda _: score,
+        (),
+        better="higher",
+        within=score.is_not_null(),
+        optional=True,
+        order=at,
+    )
+
+
+def _times(name: str, words: str) -> tuple[Reason, ...]:
+    of = _column(name)
+    return (NOT_OK, CACHED, *known(words, of), _zero(words, of))
+
+
+_EACH = (
+    _ratio("latency", "s", _column("latency_s"), *_times("latency_s", "latency")),
+    BuiltIn(
+        "latency_with_errors",
+        "median",
+        "s",
+        "median of the pairs' ratios, a failed side as infinitely slow",
+        _time_or_never,
+        (
+            UNFINISHED,
+            CACHED,
+            flag("latency unknown", lambda side: _time_or_never(side).is_null()),
+            flag("latency not above 0", lambda side: ~(_time_or_never(side) > 0)),
+        ),
+    ),
+    _ratio(
+        "ttft",
+        "s",
+        _column("ttft_s"),
+        *_times("ttft_s", "time to first token"),
+        within=pl.col("stream").fill_null(False),
+        optional=True,
+    ),
+    _ratio(
+        "tokens_per_s",
+        "tokens/s",
+        _speed,
+        NOT_OK,
+        CACHED,
+        *known("tokens or latency", _speed),
+        _zero("tokens", _speed),
+        better="higher",
+    ),
+    _totals("cost", "USD", _column("cost_usd"), UNFINISHED, CACHED, *known("cost", _column("cost_usd"))),
+    *(
+        _totals(name, "tokens", _column(name), UNFINISHED, *known("token count", _column(name)))
+        for name in ("input_tokens", "output_tokens")
+    ),
+    _share("errors", _failed, UNFINISHED),
+    _share("refusals", _column("refused"), NOT_OK, _unknown("no answer on record", _column("refused"))),
+    _share(
+        "truncated",
+        lambda side: pl.col(f"{side}_finish_reason") == "length",
+        NOT_OK,
+        _unknown("finish reason unknown", _column("finish_reason")),
+    ),
+    BuiltIn(
+        "finish_reason",
+        "mean",
+        "share",
+        "share of pairs with the same",
+        lambda _: _same("finish_reason"),
+        (NOT_OK, _unknown("finish reason unknown", _column("finish_reason"))),
+        better="higher",
+    ),
+    _totals("output_length", "characters", _length, NOT_OK, _unknown("no text", _column("output"))),
+    _share(
+        "json_valid",
+        _column("json_valid"),
+        NOT_OK,
+        _unknown("validity unknown", _column("json_valid")),
+        better="higher",
+        optional=True,
+    ),
+    _alike("identical", "identical", "answer", optional=False),
+    _alike("similarity", "similarity", "text", estimand="mean of the pairs", optional=False),
+    _alike("json_equal", "json_equal", "JSON"),
+    _alike("tool_calls", "tools_equal", "tool calls"),
+    BuiltIn(
+        "language",
+        "mean",
+        "share",
+        "share of pairs with the same",
+        lambda _: _same("language"),
+        (NOT_OK,),
+        better="higher",
+        within=_same("language").is_not_null(),
+        optional=True,
+    ),
+    _preferred("preference", "preference", "labelled_at"),
+    _preferred("judge", "judge_preference", "judged_at"),
+)
+
+BUILT_IN: Mapping[str, BuiltIn] = {metric.name: metric for metric in _EACH}
+
+ANSWERS = (
+    "refusals",
+    "output_length",
+    "json_valid",
+    "identical",
+    "similarity",
+    "json_equal",
+    "tool_calls",
+    "language",
+)
+"""The metrics that rest on the texts of the answers."""
+
+NET = ("identical", "similarity", "json_equal", "tool_calls")
+"""The metrics of likeness, which are also shown net of how much the primary differs from itself."""
+
+
+def over_slo(slo_s: float) -> BuiltIn:
+    """The share of calls that failed or took longer than `slo_s` seconds.
+
+    >>> over_slo(2.0).name
+    'over_slo'
+    """
+
+    def late(side: str) -> pl.Expr:
+        return _failed(side) | (pl.col(f"{side}_latency_s") > slo_s)
+
+    def unknown(side: str) -> pl.Expr:
+        return ~_failed(side) & ~(pl.col(f"{side}_latency_s") >= 0).fill_null(False)
+
+    return _share("over_slo", late, UNFINISHED, CACHED, flag("latency unknown or negative", unknown))

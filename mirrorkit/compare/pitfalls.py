@@ -1,0 +1,239 @@
+"""What the reader of a comparison must be told, where it applies."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from mirrorkit.compare import wording
+from mirrorkit.compare.estimates import main_row
+from mirrorkit.compare.evidence import Evidence
+from mirrorkit.compare.metrics import Side
+from mirrorkit.compare.plan import Look, Plan
+from mirrorkit.compare.selection import FAILED, SIDES, arms, of_arm
+from mirrorkit.records import CONTROL
+
+SPREAD = 1.25
+"""Standard deviations of the logarithms that differ by more than this factor are told of."""
+APART = 1.1
+"""So are two kinds of ratio that differ by more than this factor."""
+OVERHEAD = 0.2
+"""So is a share of the latency that LiteLLM itself took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pitfall:
+    """Something about these pairs that changes how the numbers are to be read.
+
+    `number` is its place in the list of known pitfalls, None for what is not on it; `arm` is the arm it is
+    about, None for all.
+    """
+
+    number: int | None
+    arm: str | None
+    text: str
+
+    def __str__(self) -> str:
+        return f"{wording.name(self.arm)}: {self.text}" if self.arm else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What there is to know beside the pairs: those that wait, those that came twice, earlier looks."""
+
+    held_back: int = 0
+    before: datetime | None = None
+    repeated: int = 0
+    looks: Sequence[Look] = ()
+
+
+def pitfalls(
+    pairs: pl.DataFrame, drawn: Mapping[tuple[str, str], Evidence], plan: Plan, background: Background
+) -> tuple[Pitfall, ...]:
+    """Every pitfall that applies to these pairs, those about all arms first.
+
+    `pairs` are those of the comparison, `drawn` is its evidence by arm and metric.
+    """
+    found = [*_of_the_record(pairs, background), *_of_the_plan(plan, background)]
+    for arm in arms(pairs):
+        mine = {name: evidence for (of, name), evidence in drawn.items() if of == arm}
+        found += [Pitfall(number, arm, text) for number, text in _of_arm(of_arm(pairs, arm), mine, arm, plan)]
+    return tuple(found)
+
+
+def _of_the_record(pairs: pl.DataFrame, background: Background) -> Iterator[Pitfall]:
+    if background.held_back:
+        since = "" if background.before is None else f" (since {background.before:%Y-%m-%d %H:%M:%S} UTC)"
+        yield Pitfall(
+            1,
+            None,
+            f"{_pairs(background.held_back)} finished but not counted yet: an older request is still under "
+            f"way{since}, and whatever has finished first favours the fast.",
+        )
+    if background.repeated:
+        yield Pitfall(None, None, f"{_pairs(background.repeated)} came twice (same pair_id), and are counted once.")
+    clustered = pairs.filter(pl.col("cluster").is_not_null())
+    if clustered.select("arm", "cluster").n_unique() < clustered.height:
+        yield Pitfall(
+            9,
+            None,
+            f"{_pairs(clustered.height)} belong to {clustered['cluster'].n_unique():,} conversations or users: they are "
+            "not independent, so "
+            "intervals are those of conversations; and within one the silent model answers the primary's history, "
+            "not its own.",
+        )
+    judged = pairs["judge_preference"].drop_nulls()
+    if len(judged) and not pairs["preference"].count():
+        yield Pitfall(
+            11,
+            None,
+            f"the win rate of {_pairs(len(judged))} is the judge's opinion until people have labelled some.",
+        )
+
+
+def _of_the_plan(plan: Plan, background: Background) -> Iterator[Pitfall]:
+    for earlier, later in zip(background.looks, background.looks[1:], strict=False):
+        yield Pitfall(
+            None,
+            None,
+            f"what is tested was changed after a look at {_pairs(earlier.pairs)} (then {earlier.words}; at "
+            f"{later.pairs:,} pairs {later.words}): the error rate holds for what was set before looking.",
+        )
+    if "latency" in plan.gates and not {"errors", "latency_with_errors", "over_slo"} & set(plan.gates):
+        yield Pitfall(
+            2, None, "the gate on latency looks at pairs where both sides were ok: it needs a gate on errors beside it."
+        )
+
+
+def _of_arm(pairs: pl.DataFrame, drawn: Mapping[str, Evidence], arm: str, plan: Plan) -> Iterator[tuple[int | None, str]]:
+    yield from _failures(pairs)
+    for name in ("latency", "ttft"):
+        if name in drawn:
+            yield from _tails(drawn[name])
+    if "cost" in drawn:
+        yield from _bills(drawn["cost"])
+    yield from _calls(pairs)
+    yield from _sending(pairs)
+    if arm == CONTROL and "latency" in drawn:
+        yield from _same_model(drawn["latency"], plan)
+
+
+def _failures(pairs: pl.DataFrame) -> Iterator[tuple[int, str]]:
+    failed = _counts(pairs, lambda side: pl.col(f"{side}_status").is_in(FAILED))
+    if any(failed.values()):
+        yield (
+            2,
+            f"calls that failed have no latency to compare (primary {failed['primary']:,}, silent "
+            f"{failed['silent']:,} of {pairs.height:,}): read latency beside errors, or latency_with_errors.",
+        )
+
+
+def _tails(evidence: Evidence) -> Iterator[tuple[int, str]]:
+    """Different tails, and a mean that tells another story than the geometric mean."""
+    if len(evidence) < 10:
+        return
+    name = evidence.metric.name
+    with np.errstate(all="ignore"):
+        spreads = [float(np.log(side).std(ddof=1)) for side in (evidence.primary, evidence.silent)]
+        geometric = float(np.exp(evidence.values.mean()))
+        means = float(evidence.silent.mean() / evidence.primary.mean())
+    if min(spreads) > 0 and max(spreads) > SPREAD * min(spreads):
+        heavier = "silent" if spreads[1] > spreads[0] else "primary"
+        yield (
+            3,
+            f"the {heavier} side's {name} has the heavier tail (standard deviation of the logarithms: primary "
+            f"{wording.three_digits(spreads[0])}, silent {wording.three_digits(spreads[1])}): a ratio of typical "
+            "times does not speak for the slowest calls, see p95.",
+        )
+    if max(means / geometric, geometric / means) > APART:
+        yield (
+            4,
+            f"the geometric-mean ratio of {name} is ×{wording.three_digits(geometric)} and decides; the ratio of "
+            f"mean times is ×{wording.three_digits(means)}.",
+        )
+
+
+def _bills(evidence: Evidence) -> Iterator[tuple[int, str]]:
+    chosen = (evidence.primary > 0) & (evidence.silent > 0)
+    if chosen.sum() < 10:
+        return
+    with np.errstate(all="ignore"):
+        bill = float(evidence.silent.sum() / evidence.primary.sum())
+        typical = float(np.exp((np.log(evidence.silent[chosen]) - np.log(evidence.primary[chosen])).mean()))
+    if max(bill / typical, typical / bill) > APART:
+        yield (
+            4,
+            f"the ratio of the two bills is ×{wording.three_digits(bill)} and decides; a typical call's cost has a "
+            f"ratio of ×{wording.three_digits(typical)}.",
+        )
+
+
+def _calls(pairs: pl.DataFrame) -> Iterator[tuple[int | None, str]]:
+    cached = _counts(pairs, lambda side: pl.col(f"{side}_cache_hit"))
+    if any(cached.values()):
+        yield 5, f"answered by a cache, and left out of latency and cost: {_sides(cached)}."
+    retried = _counts(pairs, lambda side: pl.col(f"{side}_attempts") > 1)
+    fell_back = _counts(pairs, lambda side: pl.col(f"{side}_fell_back"))
+    if any(retried.values()) or any(fell_back.values()):
+        yield (
+            6,
+            f"a call is timed with its retries and fall-backs: retried {_sides(retried)}; answered by another group "
+            f"{_sides(fell_back)}.",
+        )
+    estimated = _counts(pairs, lambda side: pl.col(f"{side}_usage_source") == "estimated")
+    if any(estimated.values()):
+        yield None, f"tokens, and with them cost, were estimated here, not reported: {_sides(estimated)}."
+    if streams := int(pairs["stream"].sum() or 0):
+        yield (
+            None,
+            f"{_pairs(streams)} are streams: the primary's latency runs until its caller has read the last chunk, the "
+            "silent one's is read at once.",
+        )
+
+
+def _sending(pairs: pl.DataFrame) -> Iterator[tuple[int, str]]:
+    """How much later the silent call was sent, and what this process itself cost."""
+    lag = pairs["lag_s"].drop_nulls().drop_nans()
+    if len(lag):
+        yield (
+            7,
+            f"the silent call was sent {wording.quantity(_median(lag), 's')} after the primary (median): the two sides "
+            "did not see the provider at the same moment.",
+        )
+    for side in SIDES:
+        share = (pairs[f"{side}_overhead_s"] / pairs[f"{side}_latency_s"]).drop_nulls().drop_nans()
+        middle = _median(share)
+        if middle is not None and middle > OVERHEAD:
+            yield (
+                7,
+                f"LiteLLM itself took {wording.quantity(middle, 'share')} of the {side} side's latency (median): this "
+                "process was the bottleneck, rather than the model.",
+            )
+
+
+def _same_model(evidence: Evidence, plan: Plan) -> Iterator[tuple[int, str]]:
+    shown = main_row(evidence, plan.alpha)
+    if shown["low"] is not None and not shown["low"] <= 1 <= shown["high"]:
+        yield (
+            7,
+            f"the primary's own model is ×{wording.three_digits(shown['effect'])} as slow when it is sent the way silent "
+            "calls are: so much of a silent model's latency ratio is due to the sending.",
+        )
+
+
+def _counts(pairs: pl.DataFrame, holds: Side) -> dict[str, int]:
+    return dict(pairs.select(**{side: holds(side).fill_null(False).sum() for side in SIDES}).row(0, named=True))
+
+
+def _sides(counts: Mapping[str, int]) -> str:
+    return f"primary {counts['primary']:,}, silent {counts['silent']:,}"
+
+
+def _median(values: pl.Series) -> float | None:
+    return values.quantile(0.5, interpolation="linear")
+
+
+def _pairs(count: int) -> str:
+    return f"{count:,} pair{'' if count == 1 else 's'}"

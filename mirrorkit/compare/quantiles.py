@@ -1,0 +1,100 @@
+"""The quantiles of latency, and the median of its ratio with failures counted as infinitely slow."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mirrorkit.compare import betting, onelook
+from mirrorkit.compare.evidence import Evidence, Floats
+from mirrorkit.compare.intervals import Interval
+from mirrorkit.compare.rows import Row, row
+
+LEAST: dict[float, int] = {0.5: 1, 0.95: 200, 0.99: 1_000}
+"""The quantiles that are shown, each from so many pairs on."""
+
+
+def name_of(level: float) -> str:
+    """What a quantile is called.
+
+    >>> name_of(0.95)
+    'p95'
+    """
+    return f"p{100 * level:.0f}"
+
+
+def quantile_rows(evidence: Evidence, alpha: float) -> Iterator[Row]:
+    """The difference of each quantile (type 7, Hyndman and Fan 1996), silent minus primary.
+
+    Its sequence is the union of the two sides' quantile sequences at alpha / 2 each, so it is wide: it is
+    to be seen, not to decide by. For one look, the percentile bootstrap over pairs.
+    """
+    for level, least in LEAST.items():
+        estimand = f"difference of {name_of(level)}"
+        if len(evidence) < least:
+            missing = f"{name_of(level)} takes {least:,} pairs: {least - len(evidence):,} missing"
+            note = missing if len(evidence) else ""
+            yield row(evidence, estimand, evidence.metric.unit, (None, None), None, None, None, note)
+            continue
+        a, low_a, high_a = _quantile(evidence.primary, level, alpha / 2)
+        b, low_b, high_b = _quantile(evidence.silent, level, alpha / 2)
+        independent = evidence.clusters is None
+        one_look = onelook.quantile_difference_bootstrap(evidence.primary, evidence.silent, level, alpha)
+        yield row(
+            evidence,
+            estimand,
+            evidence.metric.unit,
+            (a, b),
+            b - a,
+            (low_b - high_a, high_b - low_a) if independent else None,
+            one_look if independent else None,
+            "" if independent else "no interval: the pairs of a conversation are not independent",
+        )
+
+
+def _quantile(values: Floats, level: float, alpha: float) -> tuple[float, float, float]:
+    """The quantile and the ends of its sequence, which may be infinite."""
+    n = len(values)
+    place = level * (n - 1)
+    below = int(place)
+    above = min(below + 1, n - 1)
+    ranks = betting.quantile_ranks(n, level, alpha)
+    within = [rank - 1 for rank in ranks if 1 <= rank <= n]
+    ordered = np.partition(values, sorted({below, above, *within}))
+    quantile = ordered[below] + (place - below) * (ordered[above] - ordered[below])
+    low = ordered[ranks[0] - 1] if ranks[0] >= 1 else -np.inf
+    high = ordered[ranks[1] - 1] if ranks[1] <= n else np.inf
+    return float(quantile), float(low), float(high)
+
+
+def median_ratio_row(evidence: Evidence, alpha: float) -> Row:
+    """The median of the pairs' ratios, where a side that failed took for ever; exact at every look."""
+    ratios = evidence.values
+    independent = evidence.clusters is None
+    every_look = _between(ratios, betting.quantile_ranks(len(ratios), 0.5, alpha)) if independent else None
+    one_look = _between(ratios, onelook.median_ranks(len(ratios), alpha)) if independent else None
+    return row(
+        evidence,
+        evidence.metric.estimand,
+        evidence.metric.unit,
+        (_median(evidence.primary), _median(evidence.silent)),
+        _median(ratios),
+        every_look,
+        one_look,
+        "" if independent else "no interval: the pairs of a conversation are not independent",
+    )
+
+
+def _median(values: Floats) -> float | None:
+    if not len(values):
+        return None
+    middle = np.sort(values)[[(len(values) - 1) // 2, len(values) // 2]]
+    # between infinity and itself there is nothing to take the mean of
+    return float(middle[0] if middle[0] == middle[1] else middle.mean())
+
+
+def _between(values: Floats, ranks: tuple[int, int]) -> Interval:
+    low, high = ranks
+    if not len(values) or low < 1 or high > len(values):
+        return None
+    ordered = np.partition(values, [low - 1, high - 1])
+    return float(ordered[low - 1]), float(ordered[high - 1])

@@ -1,0 +1,249 @@
+"""Confidence sequences of a mean and of a ratio of totals: intervals that hold at every look.
+
+AsympCS of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), "Time-uniform central limit theory and
+asymptotic confidence sequences", Annals of Statistics 52(6), Theorem 2.2; with pairs of one conversation
+taken together, the clustered error of Miller (2024), arXiv 2411.00640.
+"""
+
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirrorkit.compare.ratios import Floats, Ints, joint
+
+T_OPT = 1_000
+"""Pairs at which a sequence is narrowest."""
+T_OPT_CLUSTERS = 100
+"""Clusters at which a sequence is narrowest, where pairs come in clusters."""
+BURN_IN = 100
+"""Pairs before a sequence says anything."""
+BURN_IN_RATIO = 200
+"""Pairs before a ratio of totals says anything: its tails are heavier."""
+CLUSTERS = 30
+"""Clusters before a sequence says anything, where pairs come in clusters."""
+EFFECTIVE_CLUSTERS = 20
+"""How many of like size they must be worth: one large conversation is not told by thirty small ones."""
+
+_WIDEST_ALPHA = 0.99
+_PLUS_FOUR = 4.0
+
+
+def best_rho2(t_opt: float, alpha: float) -> float:
+    """The ρ² whose two-sided sequence at `alpha` is narrowest after `t_opt` observations.
+
+    >>> round(best_rho2(500, 0.05), 11)
+    0.01642393612
+    """
+    from scipy.special import lambertw
+
+    return float((-lambertw(-(alpha**2) / np.e, -1).real - 1) / t_opt)
+
+
+@overload
+def unit_radius(n: float, alpha: float, t_opt: float, *, one_sided: bool = ...) -> float: ...
+@overload
+def unit_radius(n: Floats, alpha: float, t_opt: float, *, one_sided: bool = ...) -> Floats: ...
+def unit_radius(n: Any, alpha: float, t_opt: float, *, one_sided: bool = False) -> Any:
+    """The half width of a sequence after `n` observations (a number, or an array) of standard deviation 1.
+
+    One-sided, it is the distance to the one end that is claimed.
+
+    >>> round(unit_radius(100, 0.05, 500), 10)
+    0.3347056154
+    >>> round(unit_radius(100, 0.05, 1_000, one_sided=True), 10)
+    0.3632182742
+    """
+    # Any rho2 is valid at any alpha; the bound keeps it above 0.
+    rho2 = best_rho2(t_opt, min(2 * alpha if one_sided else alpha, _WIDEST_ALPHA))
+    a = n * rho2 + 1
+    log = np.log1p(np.sqrt(a) / (2 * alpha)) if one_sided else np.log(a) / 2 - np.log(alpha)
+    radius = np.sqrt(2 * a * log / rho2) / n
+    return radius if isinstance(n, np.ndarray) else float(radius)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Mean and standard deviation of every prefix of a sequence; all arrays are of its length.
+
+    `pairs` counts 1 .. N. `groups` is the number of clusters seen, which is the number of pairs while no
+    cluster has come twice; `effective` is how many clusters of like size tell as much, n² / Σ n_c² (Kish
+    1965). `sd` is that of one group: the standard error of `mean` is sd / √groups. `clustered` says whether
+    any cluster came twice. From the first value that is not finite on, `mean` and `sd` are NaN.
+    """
+
+    pairs: Floats
+    mean: Floats
+    sd: Floats
+    groups: Floats
+    effective: Floats
+    clustered: bool
+
+    def radius(self, alpha: float | Floats, *, one_sided: bool = False, burn_in: int = BURN_IN) -> Floats:
+        """The half width of the sequence at every prefix; +inf where nothing can be said yet.
+
+        That is before `burn_in` pairs; where a cluster came twice, before there are `CLUSTERS` of them, and
+        `EFFECTIVE_CLUSTERS` effective ones; and where `mean` or `sd` is NaN. `alpha` is a number, or one for
+        each prefix with few different ones among them.
+
+        >>> sequence = running(np.sin(np.arange(1, 301) ** 2.0))
+        >>> sequence.radius(0.05)[[98, 99]].round(4)
+        array([   inf, 0.2698])
+        """
+        radius = np.full(len(self.pairs), np.inf)
+        in_clusters = self.groups < self.pairs
+        enough = (self.groups >= CLUSTERS) & (self.effective >= EFFECTIVE_CLUSTERS)
+        told = (self.pairs >= burn_in) & (enough | ~in_clusters) & np.isfinite(self.sd)
+        levels = np.broadcast_to(np.asarray(alpha, dtype=np.float64), radius.shape)
+        for level in np.unique(np.asarray(alpha, dtype=np.float64)):
+            for t_opt, kind in ((T_OPT, ~in_clusters), (T_OPT_CLUSTERS, in_clusters)):
+                chosen = told & kind & (levels == level)
+                groups = self.groups[chosen]
+                unit = unit_radius(groups, float(level), t_opt, one_sided=one_sided)
+                radius[chosen] = self.sd[chosen] * unit
+        return radius
+
+    def radius_at_end(self, alpha: float, *, one_sided: bool = False, burn_in: int = BURN_IN) -> float:
+        """The half width at the last prefix, as `radius` has it; +inf for an empty sequence."""
+        pairs, mean, sd = self.pairs[-1:], self.mean[-1:], self.sd[-1:]
+        last = Running(pairs, mean, sd, self.groups[-1:], self.effective[-1:], self.clustered)
+        radius = last.radius(alpha, one_sided=one_sided, burn_in=burn_in)
+        return float(radius[0]) if radius.size else float("inf")
+
+
+def running(values: Floats, clusters: Ints | None = None, *, bounded: bool = False) -> Running:
+    """Mean and standard deviation of every prefix of `values`, in time proportional to their number.
+
+    `clusters` has a code for each value: values of one code are of one cluster, and may depend on each
+    other; -1 is a cluster of its own. `bounded=True` is for values within [-1, 1] or [0, 1] whose variance
+    may be seen too small by luck, see `_unseen`. Constant values have a standard deviation of 0 unless
+    `bounded`; one value has none (NaN).
+
+    >>> running(np.array([1.0, 2.0, 6.0])).mean
+    array([1. , 1.5, 3. ])
+    >>> running(np.array([1.0, 2.0, 6.0]), np.array([7, -1, 7])).groups
+    array([1., 2., 2.])
+    """
+    values = np.asarray(values, dtype=np.float64)
+    length = len(values)
+    pairs = np.arange(1, length + 1, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        # A fixed offset costs at most length·ε of precision, and no prefix depends on what comes after it.
+        offset = values[0] if length else 0.0
+        centred = values - offset
+        bad = ~np.isfinite(centred)
+        centred[bad] = 0.0
+        before, count = _before(centred, clusters)
+        mean = np.cumsum(centred) / pairs
+        # Σ_c (S_c − n_c·mean)², each sum over clusters by what a value adds to it
+        groups = squares = pairs
+        if before is None or count is None:
+            spread = np.cumsum(centred**2) - pairs * mean**2
+        else:
+            groups = np.cumsum(count == 0, dtype=np.float64)
+            squares = np.cumsum(2 * count + 1)
+            spread = np.cumsum(centred * (2 * before + centred))
+            spread -= 2 * mean * np.cumsum(before + (count + 1) * centred)
+            spread += mean**2 * squares
+        variance = np.maximum(spread, 0.0) * (groups / pairs) ** 2 / (groups - 1)
+        effective = pairs**2 / squares
+        if bounded:
+            variance += _unseen(groups, effective)
+        sd = np.sqrt(variance)
+        sd[groups < 2] = np.nan
+        mean += offset
+        _void(mean, bad)
+        _void(sd, bad | ~np.isfinite(sd) & (groups >= 2))
+    return Running(pairs, mean, sd, groups, effective, bool(length and groups[-1] < length))
+
+
+def _before(values: Floats, clusters: Ints | None) -> tuple[Floats | None, Floats | None]:
+    """For each value, the sum and the number of those of its cluster before it; None without clusters."""
+    if clusters is None:
+        return None, None
+    order = np.argsort(clusters, kind="stable")
+    codes = np.asarray(clusters)[order]
+    starts = np.ones(len(order), dtype=bool)
+    starts[1:] = (codes[1:] != codes[:-1]) | (codes[1:] < 0)
+    if starts.all():
+        return None, None
+    place = np.arange(len(order))
+    first = np.maximum.accumulate(np.where(starts, place, 0))
+    ordered = values[order]
+    sums = np.cumsum(ordered) - ordered
+    before, count = np.empty(len(order)), np.empty(len(order))
+    before[order] = sums - sums[first]
+    count[order] = place - first
+    return before, count
+
+
+def _unseen(groups: Floats, effective: Floats) -> Floats:
+    """What is added to the variance of bounded values for the events that the groups have not shown yet.
+
+    100 conversations without an error have variance 0, and would prove an error share of exactly 0. As
+    Agresti and Coull (1998), The American Statistician 52, add two successes and two failures, so two
+    clusters are added whose values are 1 above the mean, and two whose values are 1 below: the mean stays.
+    Each is as large as the cluster that an average pair is in, Σ n_c² / n.
+
+    With less, the share of rare errors that fail whole conversations is told too low too often. Looking at
+    each pair, a gate exactly at its margin passed in 76 % of simulated runs with nothing added, in 14 % with
+    one cluster, in 9 % with two, in 5 % with these four (conversations of 3 pairs, alpha .05, shares from 1
+    to 20 %); and with sizes as different as 1 and 10 in 12 % with four of the usual size, 5 % with these.
+    """
+    return _PLUS_FOUR * (groups / effective) ** 2 / (groups - 1)
+
+
+def _void(array: Floats, bad: NDArray[np.bool_]) -> None:
+    """NaN from the first bad place on."""
+    if bad.any():
+        array[int(bad.argmax()) :] = np.nan
+
+
+def two_sided(
+    values: Floats,
+    alpha: float,
+    clusters: Ints | None = None,
+    *,
+    bounded: bool = False,
+    burn_in: int = BURN_IN,
+) -> tuple[float, float] | None:
+    """The interval of the mean at the last value; None while nothing can be said, see `Running.radius`.
+
+    >>> low, high = two_sided(np.sin(np.arange(1, 301) ** 2.0), 0.05)
+    >>> round(low, 4), round(high, 4)
+    (-0.1443, 0.1164)
+    """
+    sequence = running(values, clusters, bounded=bounded)
+    radius = sequence.radius_at_end(alpha, burn_in=burn_in)
+    if not np.isfinite(radius):
+        return None
+    return float(sequence.mean[-1]) - radius, float(sequence.mean[-1]) + radius
+
+
+def ratio_of_totals(
+    a: Floats,
+    b: Floats,
+    alpha: float,
+    clusters: Ints | None = None,
+    *,
+    t_opt: float | None = None,
+    burn_in: int = BURN_IN_RATIO,
+) -> tuple[float, float]:
+    """The interval of ΣB / ΣA at the last pair; (-inf, inf) while nothing can be said, else not below 0.
+
+    Nothing can be said before `burn_in` pairs and enough clusters, see `Running.radius`, where a value is
+    not finite, and where A may be 0 in total. `t_opt` is `T_OPT`, or `T_OPT_CLUSTERS` where a cluster came
+    twice, unless it is given.
+
+    >>> cost = np.arange(1.0, 301.0)
+    >>> ratio_of_totals(cost, cost / 2, 0.05)
+    (0.5, 0.5)
+    """
+    seen = joint(a, b, clusters)
+    if seen is None or len(a) < burn_in:
+        return -np.inf, np.inf
+    if seen.clustered and (seen.groups < CLUSTERS or seen.effective < EFFECTIVE_CLUSTERS):
+        return -np.inf, np.inf
+    t_opt = t_opt or (T_OPT_CLUSTERS if seen.clustered else T_OPT)
+    return seen.ratios(unit_radius(seen.groups, alpha, t_opt))

@@ -1,0 +1,49 @@
+"""The table for each part of the pairs: by tag, by length, by whatever."""
+
+import polars as pl
+
+from mirrorkit.compare import wording
+from mirrorkit.compare.estimates import estimate
+from mirrorkit.compare.plan import Plan
+from mirrorkit.errors import CompareError
+
+MOST_SLICES = 50
+OUTSIDE = "one of {} slices: seen, not decided by; a search through subgroups is outside the guarantee"
+
+
+def by(frame: pl.DataFrame, plan: Plan, part: str | pl.Expr, metrics: list[str] | None = None) -> pl.DataFrame:
+    """The table of a comparison for each value of `part`, in a first column `slice`; `frame` is measured.
+
+    A pair with several values (tags) is in the slice of each.
+
+    Raises CompareError if the frame has no such column, or there are more than 50 slices.
+    """
+    expression = pl.col(part) if isinstance(part, str) else part
+    if not isinstance(expression, pl.Expr):
+        raise CompareError(f"by({part!r}): give the name of a column or a Polars expression")
+    try:
+        sliced = frame.with_columns(expression.alias("slice"))
+    except pl.exceptions.PolarsError as error:
+        message = str(error).partition("\n")[0]
+        raise CompareError(f"by: the expression cannot be run on the frame: {message}") from error
+    if isinstance(sliced.schema["slice"], pl.List):
+        sliced = sliced.explode("slice")
+    if sliced.schema["slice"].is_nested():
+        raise CompareError(f"by: slices are told apart by texts, numbers or categories, not {sliced.schema['slice']}")
+    sliced = sliced.with_columns(pl.col("slice").cast(pl.String).fill_null("none"))
+    names = sliced["slice"].unique(maintain_order=True).sort().to_list()
+    if len(names) > MOST_SLICES:
+        raise CompareError(
+            f"by: {len(names):,} slices, {MOST_SLICES} at most: cut numbers into ranges, as by "
+            f"pl.col(...).qcut(4); the first are {wording.listing(names)}"
+        )
+    note = OUTSIDE.format(len(names))
+    parts = [
+        estimate(sliced.filter(pl.col("slice") == name), metrics, plan).select(
+            pl.lit(name).alias("slice"), pl.all()
+        )
+        for name in names
+    ]
+    return pl.concat(parts).with_columns(
+        pl.concat_str(pl.lit(note), pl.col("note"), separator="; ", ignore_nulls=True).alias("note")
+    )

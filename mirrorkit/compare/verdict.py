@@ -1,0 +1,259 @@
+"""Switch, keep, or keep collecting: the first prefix of the pairs at which the gates say so."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from mirrorkit.compare import wording
+from mirrorkit.compare.evidence import TIME, Evidence, Floats, Whole
+from mirrorkit.compare.gates import crossing, pairs_needed
+from mirrorkit.compare.plan import Plan, gate_words
+
+Answer = Literal["switch", "keep", "keep collecting"]
+State = Literal["passed", "failed", "open"]
+
+GATES: dict[str, pl.DataType] = {
+    "arm": pl.String(),
+    "metric": pl.String(),
+    "gate": pl.String(),
+    "margin": pl.Float64(),
+    "state": pl.String(),
+    "decided_after": pl.Int64(),
+    "n": pl.Int64(),
+    "effect": pl.Float64(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "pairs_needed": pl.Int64(),
+    "note": pl.String(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One gate of one arm: where it stands, since when, and how many more of the arm's pairs it may take."""
+
+    arm: str
+    metric: str
+    words: str
+    margin: float
+    state: State
+    decided_after: int | None
+    """how many of the arm's pairs it took"""
+    at: int | None
+    """when, on the axis of the evidence's times"""
+    n: int
+    more: int | None
+    heads_for: State
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """May you switch? `answer` in a word, `sentence` in words, `decided_by` the gate's metric that decides.
+
+    `arm` is the silent model it is about; `after` how many of its pairs it took; `pairs_needed` about how
+    many more it may take, None if it is decided or cannot be told. `arms` has the verdict on each silent arm
+    where there are several.
+    """
+
+    answer: Answer
+    sentence: str
+    decided_by: str | None = None
+    arm: str | None = None
+    after: int | None = None
+    pairs_needed: int | None = None
+    arms: "tuple[Verdict, ...]" = field(default=(), repr=False)
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def arms_alphas(starts: Mapping[str, int], times: Whole, alpha: float) -> Floats:
+    """The error rate of each silent arm at each time: `alpha` shared among the arms that had started by then.
+
+    >>> arms_alphas({"a": 0, "b": 5}, np.array([0, 4, 5]), 0.05).tolist()
+    [0.05, 0.05, 0.025]
+    """
+    begun = np.searchsorted(np.sort(np.array(list(starts.values()), dtype=np.int64)), times, side="right")
+    return alpha / np.maximum(begun, 1)
+
+
+def judge_gate(
+    evidence: Evidence, pairs: pl.DataFrame, plan: Plan, arm: str, starts: Mapping[str, int]
+) -> GateResult:
+    """Where the gate on the evidence's metric stands; `pairs` are all of the arm's, in order."""
+    name, margin = evidence.metric.name, plan.gates[evidence.metric.name]
+    allowed = arms_alphas(starts, evidence.times, plan.alpha)
+    crossed = crossing(evidence, margin, allowed, allowed / len(plan.gates))
+    deadline = _deadline(pairs, plan.max_pairs)
+
+    def time_of(index: int | None) -> int | None:
+        if index is None or (deadline is not None and evidence.times[index] > deadline):
+            return None
+        return int(evidence.times[index])
+
+    passed, failed = time_of(crossed.passed), time_of(crossed.failed)
+    state: State = "open"
+    if failed is not None and (passed is None or failed < passed):
+        state = "failed"
+    elif passed is not None:
+        state = "passed"
+    at = failed if state == "failed" else passed
+    more: int | None = None
+    heads_for: State = "open"
+    if state == "open":
+        last = float(allowed[-1]) if len(allowed) else plan.alpha
+        needed, passes = pairs_needed(evidence, margin, last, last / len(plan.gates))
+        heads_for = "passed" if passes else "failed"
+        # of the arm's pairs, not only of those that the metric can use
+        more = (
+            None if needed is None else max(round((needed - len(evidence)) * len(pairs) / len(evidence)), 1)
+        )
+    return GateResult(
+        arm,
+        name,
+        gate_words(plan, name),
+        margin,
+        state,
+        None if at is None else _pairs_by(pairs, at),
+        at,
+        len(evidence),
+        more,
+        heads_for,
+        None if len(evidence) else "no usable pair",
+    )
+
+
+def _deadline(pairs: pl.DataFrame, max_pairs: int | None) -> int | None:
+    return None if max_pairs is None or len(pairs) < max_pairs else int(pairs[TIME][max_pairs - 1])
+
+
+def _pairs_by(pairs: pl.DataFrame, time: int) -> int:
+    return int(pairs[TIME].search_sorted(time, side="right"))
+
+
+def arm_verdict(
+    arm: str, primary: str, results: Sequence[GateResult], pairs: pl.DataFrame, plan: Plan
+) -> Verdict:
+    """The verdict on one silent arm, from its gates."""
+    if not results:
+        return Verdict("keep collecting", f"No gate is set on {arm}: there is nothing to decide.", arm=arm)
+    failed = min(
+        (each for each in results if each.state == "failed"), key=lambda each: each.at or 0, default=None
+    )
+    if failed is not None:
+        return _decided("keep", f"Keep {primary}", "failed", failed, arm)
+    still_open = [each for each in results if each.state == "open"]
+    if not still_open:
+        last = max(results, key=lambda each: each.at or 0)
+        return _decided("switch", f"Switch to {arm}", "passed, the last of the gates to do so,", last, arm)
+    waits = sorted(still_open, key=_urgency)[0]
+    if plan.max_pairs is not None and len(pairs) >= plan.max_pairs:
+        return Verdict(
+            "keep",
+            f"Keep {primary}, inconclusive: after the {plan.max_pairs:,} pairs that were allowed, "
+            f"{_listed(still_open)} still open.",
+            waits.metric,
+            arm,
+            plan.max_pairs,
+        )
+    return _collecting(arm, results, still_open, waits, len(pairs))
+
+
+def _decided(answer: Answer, start: str, what: str, gate: GateResult, arm: str) -> Verdict:
+    after = gate.decided_after or 0
+    sentence = f"{start}: the gate {gate.words} {what} after {after:,} pair{'s' * (after != 1)}."
+    return Verdict(answer, sentence, gate.metric, arm, after)
+
+
+def _collecting(
+    arm: str, results: Sequence[GateResult], still_open: Sequence[GateResult], waits: GateResult, pairs: int
+) -> Verdict:
+    passed = [each for each in results if each.state == "passed"]
+    settled = f"{_listed(passed)} passed, " if passed else ""
+    sentence = f"Keep collecting on {arm}: after {pairs:,} pairs, {settled}{_listed(still_open)} still open"
+    if waits.note:
+        more, sentence = None, f"{sentence}; {waits.metric} cannot be told: {waits.note}."
+    elif waits.more is None:
+        more, sentence = (
+            None,
+            f"{sentence}; the {waits.metric} seen is too near its margin to say how long it takes.",
+        )
+    else:
+        more = waits.more
+        outcome = "pass" if waits.heads_for == "passed" else "fail"
+        sentence += f"; as things go, {waits.metric} would {outcome} after about {wording.three_digits(more)} more pairs."
+    return Verdict("keep collecting", sentence, waits.metric, arm, None, more)
+
+
+def _urgency(gate: GateResult) -> tuple[int, float]:
+    """Which open gate the verdict waits for: the first to fail, if any will; else the last to pass."""
+    if gate.note:
+        return (0, 0.0)
+    if gate.heads_for == "failed" and gate.more is not None:
+        return (1, gate.more)
+    return (2, 0.0) if gate.more is None else (3, -gate.more)
+
+
+def _listed(gates: Sequence[GateResult]) -> str:
+    names = [gate.metric for gate in gates]
+    verb = "is" if len(names) == 1 and gates[0].state == "open" else "are" if gates[0].state == "open" else ""
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{listed} {verb}".strip()
+
+
+def overall(verdicts: Mapping[str, Verdict], switched_at: Mapping[str, int], primary: str) -> Verdict:
+    """One verdict of those on the silent arms: the first that may be switched to; keep if none may."""
+    several = tuple(verdicts.values())
+    if not several:
+        return Verdict(
+            "keep collecting",
+            f"There are only pairs of {primary} with itself (control): no other model to switch to.",
+        )
+    if len(several) == 1:
+        return several[0]
+    switches = [arm for arm, verdict in verdicts.items() if verdict.answer == "switch"]
+    if switches:
+        chosen = verdicts[min(switches, key=lambda arm: switched_at[arm])]
+    else:
+        chosen = next((each for each in several if each.answer == "keep collecting"), several[-1])
+    if all(each.answer == "keep" for each in several):
+        sentence = " ".join(each.sentence for each in several)
+        return Verdict("keep", sentence, chosen.decided_by, None, chosen.after, None, several)
+    others = " ".join(each.sentence for each in several if each is not chosen)
+    return Verdict(
+        chosen.answer,
+        f"{chosen.sentence} {others}",
+        chosen.decided_by,
+        chosen.arm,
+        chosen.after,
+        chosen.pairs_needed,
+        several,
+    )
+
+
+def gates_table(results: Sequence[GateResult], table: pl.DataFrame) -> pl.DataFrame:
+    """All gates as a frame: where each stands, beside the effect and its interval as the table has them."""
+    rows = [
+        {
+            "arm": each.arm,
+            "metric": each.metric,
+            "gate": each.words,
+            "margin": each.margin,
+            "state": each.state,
+            "decided_after": each.decided_after,
+            "n": each.n,
+            "pairs_needed": each.more,
+            "note": each.note,
+        }
+        for each in results
+    ]
+    main = table.unique(["arm", "metric"], keep="first", maintain_order=True)
+    effects = main.select("arm", "metric", "effect", "low", "high")
+    gates = pl.DataFrame(
+        rows, schema={name: kind for name, kind in GATES.items() if name not in ("effect", "low", "high")}
+    )
+    return gates.join(effects, on=["arm", "metric"], how="left", maintain_order="left").select(list(GATES))
