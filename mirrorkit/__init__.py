@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # The room mirrorkit.compare is loaded with this, so the function of that name comes after it.
+from mirrorkit.compare.metrics import Metric
 from mirrorkit.comparison import Comparison, compare
 from mirrorkit.errors import (
     CompareError,
@@ -36,6 +37,7 @@ __all__ = [
     "Funnel",
     "LabelError",
     "LoopRunning",
+    "Metric",
     "MirrorError",
     "MirrorSession",
     "MirrorWarning",

@@ -87,7 +87,7 @@ class Comparison:
         """
         from mirrorkit.compare import slices
 
-        return slices.by(self._told.pairs, self.plan, part, None if metrics is None else list(metrics))
+        return slices.by(self._told.pairs, self.plan, part, metrics)
 
     def examples(self, metric: str, n: int = 10) -> pl.DataFrame:
         """The `n` pairs whose sides differ most in a metric, the most different first.
@@ -226,6 +226,12 @@ def look(
             "there are no pairs to compare: make calls on the session, wait for the mirrors "
             "(`session.drain()`, or `await session.adrain()`), and see `session.funnel` for why "
             "requests were not mirrored"
+        )
+    nameless = int(pairs.select(pl.any_horizontal(pl.col("pair_id", "arm").is_null()).sum()).item())
+    if nameless:
+        raise CompareError(
+            f"{nameless:,} of {pairs.height:,} pairs have no pair_id or no arm, and belong nowhere: "
+            'leave them out, as by frame.drop_nulls(["pair_id", "arm"])'
         )
     found = None
     if outputs:

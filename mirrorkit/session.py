@@ -238,6 +238,16 @@ class MirrorSession(Readable):
         Raises:
             ConfigError: the judge is unknown or one of the models judged, or a value is out of range.
             SessionClosed: after `close()`, as the judge is called through the Router.
+
+        >>> from mirrorkit.simulator import SimulatedModel, Simulator
+        >>> groups = {"chat": "gpt-4o", "next": "gpt-4o-mini", "judge": "gpt-4.1"}
+        >>> with Simulator([SimulatedModel(name) for name in groups.values()]) as sim:
+        ...     models = [sim.deployment(group, name) for group, name in groups.items()]
+        ...     with MirrorSession(models, silent_model="next") as session:
+        ...         answers = session.run(["Where is my parcel?"], model="chat", progress=False)
+        ...         judged = session.judge("judge", rubric="The clearer answer is better.", progress=False)
+        >>> judged.select("arm", "judge_flipped").height, session.frame["judge_model"][0]
+        (1, 'gpt-4.1')
         """
         judge, rows = self._judging(model, rubric, sample, arm, labelled, concurrency)
         with progress_bar(len(rows), "judging", progress) as show:

@@ -119,8 +119,9 @@ class Dispatcher:
 
     def _spawn(self, held: _Held, loop: asyncio.AbstractEventLoop) -> None:
         if not held.moved:
-            # a context of its own: the caller's spans and variables belong to the primary
-            held.task = loop.create_task(self._arun(held), context=contextvars.Context())
+            # a context of its own: the caller's spans and variables belong to the primary; made this way,
+            # as a task factory of the caller's may not know the argument
+            held.task = contextvars.Context().run(loop.create_task, self._arun(held))
             held.task.add_done_callback(lambda task: self._task_ended(held, task))
 
     def _to_pool(self, held: _Held) -> None:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Generator, Mapping
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +32,7 @@ _ATTEMPTS = 2
 # What the first verdicts are taken to cost, before one is known: as common tokenizers count, roughly.
 _CHARACTERS_A_TOKEN = 4
 _VERDICT_TOKENS = 100
+_LATEST = 100
 
 Row = dict[str, Any]
 Steps = Generator[dict[str, Any], Call, None]
@@ -163,7 +165,7 @@ class Judge:
         return {
             "model": self._group,
             "messages": prompt(row, first, self._rubric),
-            "response_format": dict(RESPONSE_FORMAT),
+            "response_format": deepcopy(RESPONSE_FORMAT),
             # not for a model that takes none: the prompt asks for JSON too
             "drop_params": True,
             # another group might be one of the arms, and an answer from the cache no second attempt
@@ -196,9 +198,9 @@ class Judge:
         return self._recorder.pricer.call(seen, kwargs["messages"], None, "completion")
 
     def _expected(self, row: Row) -> float:
-        """What both orders will cost: the mean so far; before there is one, by their length and the price."""
-        if self._costs:
-            return sum(self._costs) / len(self._costs)
+        """What both orders will cost: the mean of the latest, or, before there is one, by length and price."""
+        if latest := self._costs[-_LATEST:]:
+            return sum(latest) / len(latest)
         given = sum(len(m["content"]) for m in prompt(row, ORDERS[0], self._rubric)) / _CHARACTERS_A_TOKEN
         return len(ORDERS) * (given * self._price[0] + _VERDICT_TOKENS * self._price[1])
 

@@ -137,7 +137,7 @@ class Spending:
     def expect(self, primary_cost: float | None) -> float:
         """What a silent call will cost: the mean so far; before there is one, what its primary cost."""
         if self.priced:
-            return (self.spent - self.judged) / self.priced
+            return max(0.0, self.spent - self.judged) / self.priced
         return primary_cost or 0.0
 
     def reserve(self, expected: float) -> "Spending":

@@ -39,13 +39,13 @@ def analyse(
     Only the pairs of requests that started before `before` count: until the oldest request under way is
     done, those after it that happen to have finished are the fast ones.
     """
-    single = frame if frame["pair_id"].is_unique().all() else frame.unique("pair_id", keep="first", maintain_order=True)
+    single = frame if frame["pair_id"].is_unique().all() else _once(frame)
     pairs = single if before is None else single.filter((pl.col("started_at") < before).fill_null(True))
     metrics = [plan.metric(name) for name in plan.names()]
     of_arms = by_arm(narrowed(pairs, metrics))
     drawn = {(arm, metric.name): draw(mine, metric) for arm, mine in of_arms.items() for metric in metrics}
     shown = table(drawn, plan.alpha)
-    primary = wording.listing(pairs["model_group"].unique(maintain_order=True).to_list())
+    primary = wording.listing(pairs["model_group"].unique().sort().to_list())
     results, verdict = _decide(of_arms, drawn, plan, primary)
     by_field = fields(pairs, pairs.select(list(COLUMNS)), plan.alpha)
     background = Background(single.height - pairs.height, before, frame.height - single.height, looks)
@@ -57,6 +57,14 @@ def analyse(
         by_field,
         findings(drawn, by_field, primary, plan.alpha),
         pitfalls(pairs, drawn, plan, background),
+    )
+
+
+def _once(frame: pl.DataFrame) -> pl.DataFrame:
+    """Each pair once: of a pair that two recordings have, the row with the later label and judgement."""
+    said = ["labelled_at", "judged_at"]
+    return frame.sort(said, descending=True, nulls_last=True, maintain_order=True).unique(
+        "pair_id", keep="first", maintain_order=True
     )
 
 

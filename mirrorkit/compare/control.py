@@ -5,7 +5,7 @@ import polars as pl
 
 from mirrorkit.compare import onelook
 from mirrorkit.compare.evidence import CLUSTER, Evidence
-from mirrorkit.compare.intervals import of_bounded
+from mirrorkit.compare.intervals import of_bounded, too_few_clusters
 from mirrorkit.compare.rows import Row, mean_of, row
 
 NET = "difference of shares, net of control"
@@ -18,7 +18,9 @@ def net_of_control(evidence: Evidence, control: Evidence, alpha: float) -> Row:
     likeness and A′ the primary's second answer (the idea of Twitter's Diffy, 2015).
     """
     silent, again = (
-        each.pairs.select("request_id", CLUSTER).with_columns(pl.Series("d", 1 - each.values))
+        each.pairs.select("request_id", CLUSTER)
+        .with_columns(pl.Series("d", 1 - each.values))
+        .unique("request_id", keep="first", maintain_order=True)
         for each in (evidence, control)
     )
     both = silent.join(
@@ -36,5 +38,6 @@ def net_of_control(evidence: Evidence, control: Evidence, alpha: float) -> Row:
         of_bounded(d - d_control, (-1.0, 1.0), alpha, clusters),
         onelook.paired_t(d - d_control, alpha, clusters),
     )
-    note = None if both.height else "no request has both a silent and a control pair"
-    return {**shown, "n": both.height, "note": note}
+    missing = "" if clusters is None else too_few_clusters(clusters)
+    note = missing if both.height else "no request has both a silent and a control pair"
+    return {**shown, "n": both.height, "note": note or None}

@@ -137,32 +137,33 @@ def _pairs(answers: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     texts = list(_read(answers.filter(both_json), "text", documents.read_container))
     calls = list(_read(answers.filter(called[0] & called[1]), "calls", documents.read_calls))
     for_calls = [path[1:] for path in rules.paths if path[0] == _CALLS and len(path) > 1]
-    pairs = answers.join(
+    found = answers.with_columns(one_called=called[0] ^ called[1])
+    for part in (
         _changes(texts, "$", rules.paths, rules).rename({"changes": "in_text"}),
-        on="row", how="left", maintain_order="left",
-    ).join(
         _changes(calls, _CALLS, for_calls, rules).rename({"changes": "in_calls"}),
-        on="row", how="left", maintain_order="left",
-    ).join(_same_names(calls), on="row", how="left", maintain_order="left")  # fmt: skip
+        _same_names(calls),
+    ):
+        found = found.join(part, on="row", how="left", maintain_order="left")
+    return _judged(found)
+
+
+def _judged(found: pl.DataFrame) -> pl.DataFrame:
+    """What is equal and what is not, by the changes in the texts and in the tool calls."""
+    in_text, in_calls = pl.col("in_text"), pl.col("in_calls")
     none = pl.lit([], dtype=CHANGES)
-    one_called = called[0] ^ called[1]
-    return (
-        pairs.with_columns(
-            json_equal=pl.col("in_text").list.len() == 0,
-            tools_equal=pl.when(one_called).then(False).otherwise(pl.col("in_calls").list.len() == 0),
-            tool_names_equal=pl.when(one_called).then(False).otherwise("same_names"),
-            same_text=_plain("primary") == _plain("silent"),
-            changes=pl.when(pl.col("in_text").is_not_null() | pl.col("in_calls").is_not_null()).then(
-                pl.concat_list(pl.col("in_text").fill_null(none), pl.col("in_calls").fill_null(none))
-                .list.head(MOST_CHANGES)
-            ),
+    both = pl.concat_list(in_text.fill_null(none), in_calls.fill_null(none)).list.head(MOST_CHANGES)
+    alone = pl.when("one_called").then(False)
+    return found.with_columns(
+        json_equal=in_text.list.len() == 0,
+        tools_equal=alone.otherwise(in_calls.list.len() == 0),
+        tool_names_equal=alone.otherwise("same_names"),
+        same_text=_plain("primary") == _plain("silent"),
+        changes=pl.when(in_text.is_not_null() | in_calls.is_not_null()).then(both),
+    ).with_columns(
+        identical=pl.when(pl.col("answered") & ~pl.col("clean_failed")).then(
+            pl.coalesce("json_equal", "same_text") & pl.col("tools_equal").fill_null(True)
         )
-        .with_columns(
-            identical=pl.when(pl.col("answered") & ~pl.col("clean_failed")).then(
-                pl.coalesce("json_equal", "same_text") & pl.col("tools_equal").fill_null(True)
-            )
-        )
-    )  # fmt: skip
+    )
 
 
 def _plain(side: str) -> pl.Expr:
@@ -181,17 +182,18 @@ def _read(answers: pl.DataFrame, kind: str, read: Callable[[str], Any]) -> Itera
 
 def _changes(read: Sequence[_Read], root: str, ignore: Sequence[Path], rules: Rules) -> pl.DataFrame:
     """The changes of each row: the texts of two documents differ only where they do so normalised."""
-    rows = [
+    found = [
         (row, *change)
         for row, one, other in read
         if one is not other
         for change in documents.compare(one, other, root, ignore, rules.tolerance)
     ]
-    found = pl.DataFrame(rows, schema=_FOUND, orient="row").filter(
+    columns = zip(*found, strict=True) if found else [[]] * len(_FOUND)
+    differ = pl.DataFrame(dict(zip(_FOUND, columns, strict=True)), schema=_FOUND).filter(
         normalised(pl.col("one"), rules).ne_missing(normalised(pl.col("other"), rules))
         | pl.col("one").is_null()
     )
-    changes = found.group_by("row", maintain_order=True).agg(
+    changes = differ.group_by("row", maintain_order=True).agg(
         changes=pl.struct("path", "change").head(MOST_CHANGES)
     )
     all_rows = pl.DataFrame({"row": [row for row, *_ in read]}, schema={"row": pl.UInt32()})
@@ -201,8 +203,9 @@ def _changes(read: Sequence[_Read], root: str, ignore: Sequence[Path], rules: Ru
 
 
 def _same_names(calls: Sequence[_Read]) -> pl.DataFrame:
-    rows = [(row, documents.names(one) == documents.names(other)) for row, one, other in calls]
-    return pl.DataFrame(rows, schema={"row": pl.UInt32(), "same_names": pl.Boolean()}, orient="row")
+    rows = ((row, documents.names(one), documents.names(other)) for row, one, other in calls)
+    same = [(row, None if one is None or other is None else one == other) for row, one, other in rows]
+    return pl.DataFrame(same, schema={"row": pl.UInt32(), "same_names": pl.Boolean()}, orient="row")
 
 
 def _similarity(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -88,8 +88,8 @@ def _ratio(evidence: Evidence, alpha: float) -> Row:
         _exp(effect),
         _exp_both(two_sided(logs, alpha, clusters)),
         _exp_both(onelook.paired_t(logs, alpha, clusters)),
-        too_few(evidence),
         *_told(evidence),
+        why=too_few(evidence),
     )
 
 
@@ -127,8 +127,8 @@ def _totals(evidence: Evidence, alpha: float) -> Row:
         effect,
         ratio_of_totals(a, b, alpha, clusters) if told else None,
         onelook.fieller_t(a, b, alpha, clusters) if told else None,
-        note or too_few(evidence),
         *_told(evidence),
+        why=note or too_few(evidence),
     )
 
 
@@ -148,7 +148,7 @@ def _per_thousand(evidence: Evidence, alpha: float) -> Row:
         mean_of(more),
         two_sided(more, alpha, evidence.clusters, burn_in=burn_in_of(evidence.metric)),
         onelook.paired_t(more, alpha, evidence.clusters),
-        too_few(evidence),
+        why=too_few(evidence),
     )
 
 
@@ -175,8 +175,8 @@ def _shares(evidence: Evidence, alpha: float) -> Row:
         mean_of(evidence.values),
         of_bounded(evidence.values, limits(evidence.metric), alpha, evidence.clusters),
         one_look,
-        too_few(evidence),
         tests,
+        why=too_few(evidence),
     )
 
 
@@ -194,8 +194,8 @@ def _pairs_mean(evidence: Evidence, alpha: float) -> Row:
         mean_of(values),
         every_look,
         _one_look_mean(metric, values, alpha, clusters),
-        too_few(evidence),
         flip_note(evidence) if metric.name == "judge" else "",
+        why=too_few(evidence),
     )
 
 

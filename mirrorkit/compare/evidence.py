@@ -8,7 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mirrorkit.compare.metrics import BuiltIn, columns_of, usable
-from mirrorkit.compare.selection import SIDES, arms, in_order, of_arm
+from mirrorkit.compare.selection import SIDES, arms_by_start, in_order, of_arm
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -51,17 +51,18 @@ def narrowed(frame: pl.DataFrame, metrics: Iterable[BuiltIn]) -> pl.DataFrame:
 
 def by_arm(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Each arm's pairs in the order of their requests, with their time and the code of their cluster."""
-    return {arm: _coded(in_order(of_arm(frame, arm))) for arm in arms(frame)}
+    # one axis for all arms: the error rate is shared among those that had started by then
+    timed = frame["started_at"].null_count() == 0
+    return {arm: _coded(in_order(of_arm(frame, arm)), timed) for arm in arms_by_start(frame)}
 
 
-def _coded(pairs: pl.DataFrame) -> pl.DataFrame:
+def _coded(pairs: pl.DataFrame, timed: bool) -> pl.DataFrame:
     known = pairs["cluster"].drop_nulls()
     if known.n_unique() == len(known):
         code = pl.lit(-1, pl.Int64)
     else:
         code = pl.col("cluster").rank("dense").cast(pl.Int64).fill_null(-1)
-    unknown = pairs["started_at"].null_count()
-    time = pl.int_range(pl.len(), dtype=pl.Int64) if unknown else pl.col("started_at").to_physical()
+    time = pl.col("started_at").to_physical() if timed else pl.int_range(pl.len(), dtype=pl.Int64)
     return pairs.with_columns(code.alias(CLUSTER), time.alias(TIME))
 
 

@@ -16,7 +16,7 @@ SHOWN = (
 def examples(frame: pl.DataFrame, plan: Plan, metric: str, n: int) -> pl.DataFrame:
     """The `n` pairs whose sides differ most in a metric, the most different first.
 
-    `frame` is measured. `difference` is silent minus primary; for latency and ttft the ratio; for likeness
+    `frame` is measured. `difference` is silent minus primary; for times and speed the ratio; for likeness
     1 minus it; for a user's metric its value, the worst first.
 
     Raises CompareError for a metric that there is not, or an `n` below 1.
@@ -32,6 +32,8 @@ def examples(frame: pl.DataFrame, plan: Plan, metric: str, n: int) -> pl.DataFra
         values = pl.Series("difference", evidence.values, dtype=pl.Float64)
         if chosen.kind == "ratio":
             values, extent = values.exp(), values.abs()
+        elif chosen.kind == "median":
+            extent = values.log().abs()
         elif chosen.kind == "mean" and chosen.better == "higher":
             extent = -values
             values = values if metric in plan.metrics else 1 - values

@@ -61,7 +61,10 @@ def findings(
     """The differences whose intervals leave no room for none, at alpha shared among all that are tested."""
     tested = {key: evidence for key, evidence in drawn.items() if key[0] != CONTROL and _testable(evidence)}
     share = alpha / max(len(tested) + fields.height, 1)
-    rows = [(arm, evidence, _row(evidence, drawn.get((CONTROL, name)), share)) for (arm, name), evidence in tested.items()]
+    rows = [
+        (arm, evidence, _row(evidence, drawn.get((CONTROL, name)), share))
+        for (arm, name), evidence in tested.items()
+    ]
     found = [_finding(arm, evidence, row, primary) for arm, evidence, row in rows]
     differing = fields.filter(pl.col("reading") == "differs")
     return (*filter(None, found), *(_of_field(row, primary) for row in differing.iter_rows(named=True)))
@@ -118,8 +121,8 @@ def _of_field(row: dict[str, Any], primary: str) -> Finding:
     }[most]
     sentence = (
         f"{wording.name(row['arm'])} {what} {wording.name(row['path'])} in "
-        f"{wording.three_digits(100 * shares[most])} % of {row['n']:,} pairs; net of how often {primary} differs "
-        f"from itself, the field differs in {wording.three_digits(100 * row['net'])} % "
+        f"{wording.three_digits(100 * shares[most])} % of {row['n']:,} pairs; net of how often {primary} "
+        f"differs from itself, the field differs in {wording.three_digits(100 * row['net'])} % "
         f"({wording.three_digits(100 * row['low'])} to {wording.three_digits(100 * row['high'])} %)"
     )
     return Finding(row["arm"], "fields", sentence, row["net"], row["low"], row["high"], row["path"])

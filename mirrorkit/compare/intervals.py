@@ -7,7 +7,14 @@ import numpy as np
 from mirrorkit.compare import betting
 from mirrorkit.compare.evidence import Evidence, Floats, Whole
 from mirrorkit.compare.metrics import BuiltIn
-from mirrorkit.compare.sequences import BURN_IN, BURN_IN_RATIO, CLUSTERS, two_sided
+from mirrorkit.compare.ratios import effective_clusters
+from mirrorkit.compare.sequences import (
+    BURN_IN,
+    BURN_IN_RATIO,
+    CLUSTERS,
+    EFFECTIVE_CLUSTERS,
+    two_sided,
+)
 
 Interval = tuple[float, float] | None
 
@@ -61,11 +68,21 @@ def too_few(evidence: Evidence) -> str:
         return ""
     if not is_bounded(evidence.metric) and n < (least := burn_in_of(evidence.metric)):
         return f"an interval takes {least:,} pairs: {least - n:,} missing"
-    if clusters is None:
+    return "" if clusters is None else too_few_clusters(clusters)
+
+
+def too_few_clusters(clusters: Whole) -> str:
+    """How many conversations are missing for an interval, by the pairs' codes; nothing where none is."""
+    known = clusters[clusters >= 0]
+    distinct = len(np.unique(known))
+    groups = distinct + len(clusters) - len(known)
+    if distinct == len(known):
         return ""
-    groups = len(np.unique(clusters[clusters >= 0])) + int((clusters < 0).sum())
-    return (
-        f"an interval takes {CLUSTERS} conversations: {CLUSTERS - groups:,} missing"
-        if groups < CLUSTERS
-        else ""
-    )
+    if groups < CLUSTERS:
+        return f"an interval takes {CLUSTERS} conversations: {CLUSTERS - groups:,} missing"
+    if (worth := effective_clusters(clusters)) < EFFECTIVE_CLUSTERS:
+        return (
+            f"an interval takes {EFFECTIVE_CLUSTERS} conversations of like size: a few are so long that "
+            f"these {groups:,} are worth {worth:.3g}"
+        )
+    return ""

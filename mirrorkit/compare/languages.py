@@ -10,6 +10,9 @@ _FEWEST_SIGNS = 4
 _FEWEST_HITS = 2
 _LEAST_SHARE = 0.12
 _LEAD = 1.15
+# code, addresses and tables are no prose
+_SYMBOL = r"[=(){}\[\]<>_/\\|;]"
+_MOST_SYMBOLS = 0.1
 
 # A word that several languages have counts less for each of them.
 # fmt: off
@@ -139,6 +142,7 @@ def languages(texts: pl.Series) -> pl.Series:
         .with_row_index("row")
         .filter(pl.col("text").is_not_null() & ~looks_like_json(pl.col("text")))
         .select("row", text=prose)
+        .filter(pl.col("text").str.count_matches(_SYMBOL) <= _MOST_SYMBOLS * pl.col("text").str.len_chars())
     )
     foreign = rows.filter(pl.col("text").str.contains(_NO_WORD_SCRIPT))
     found = pl.concat([_by_script(foreign), _by_words(rows)]).unique("row", keep="first", maintain_order=True)
@@ -169,16 +173,21 @@ def _by_words(rows: pl.DataFrame) -> pl.DataFrame:
     scores = (
         words.join(_common_words(), on="word")
         .group_by("row", "language")
-        .agg(pl.col("weight").sum(), hits=pl.len(), words=pl.col("words").first())
+        .agg(
+            pl.col("weight").sum(),
+            hits=pl.len(),
+            long=(pl.col("word").str.len_bytes() > 1).sum(),
+            words=pl.col("words").first(),
+        )
         .sort("row", "weight", "language", descending=[False, True, False])
         .group_by("row", maintain_order=True)
         .agg(
-            pl.col("language", "hits", "words", "weight").first(),
+            pl.col("language", "hits", "long", "words", "weight").first(),
             second=pl.col("weight").slice(1, 1).max().fill_null(0.0),
         )
     )
     sure = (
-        (pl.col("hits") >= _FEWEST_HITS)
+        (pl.col("long") >= _FEWEST_HITS)
         & (pl.col("hits") >= _LEAST_SHARE * pl.col("words"))
         & (pl.col("weight") >= _LEAD * pl.col("second"))
     )

@@ -1,4 +1,4 @@
-"""The looks that were taken at a record: the plan they were taken by, and what need not be worked out again."""
+"""The looks that were taken at a record: by which plan, and what need not be worked out again."""
 
 from collections.abc import Sequence
 from typing import Any

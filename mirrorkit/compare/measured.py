@@ -55,11 +55,10 @@ def measured(frame: pl.DataFrame, plan: Plan, found: pl.DataFrame | None = None)
     """
     if found is None:
         nulls = [pl.lit(None, kind).alias(name) for name, kind in COLUMNS.items()]
-        known = frame.drop([name for name in COLUMNS if name in frame.columns]).with_columns(nulls)
+        known = frame.with_columns(nulls)
     else:
-        known = frame.drop([name for name in COLUMNS if name in frame.columns]).hstack(found)
-    own = [_values(frame, name, metric) for name, metric in plan.metrics.items()]
-    return known.hstack(own) if own else known
+        known = frame.with_columns(found.get_columns())
+    return known.with_columns(_values(frame, name, metric) for name, metric in plan.metrics.items())
 
 
 def _values(frame: pl.DataFrame, name: str, metric: Metric) -> pl.Series:
@@ -82,13 +81,21 @@ def _values(frame: pl.DataFrame, name: str, metric: Metric) -> pl.Series:
 
 def _of_expression(frame: pl.DataFrame, name: str, value: pl.Expr) -> pl.Series:
     try:
-        values = frame.select(value.cast(pl.Float64).alias("value"))["value"]
+        values = frame.select(value.alias("value"))["value"]
     except pl.exceptions.PolarsError as error:
         message = str(error).partition("\n")[0]
-        raise CompareError(f"metrics: the expression of {name!r} cannot be run on the frame: {message}") from error
+        raise CompareError(
+            f"metrics: the expression of {name!r} cannot be run on the frame: {message}"
+        ) from error
     if len(values) != frame.height:
-        raise CompareError(f"metrics: the expression of {name!r} gives {len(values)} values for {frame.height} pairs")
-    return values
+        raise CompareError(
+            f"metrics: the expression of {name!r} gives {len(values)} values for {frame.height} pairs"
+        )
+    if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
+        raise CompareError(
+            f"metrics: the expression of {name!r} gives {values.dtype}: give numbers, or true and false"
+        )
+    return values.cast(pl.Float64)
 
 
 def _of_function(
@@ -117,6 +124,8 @@ def _number(result: Any, name: str) -> float | None:
     if result is None:
         return None
     try:
-        return float(result)
-    except (TypeError, ValueError):
-        raise CompareError(f"metrics: {name!r} gave {result!r} for a pair: give a number, True, False or None") from None
+        if not isinstance(result, str | bytes):
+            return float(result)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise CompareError(f"metrics: {name!r} gave {result!r} for a pair: give a number, True, False or None")

@@ -22,8 +22,8 @@ from mirrorkit.compare.selection import (
 from mirrorkit.errors import CompareError
 
 Kind = Literal["ratio", "median", "totals", "shares", "mean"]
-"""How a metric's effect is made: geometric mean, or median, of the pairs' ratios; ratio of the two sides' totals;
-difference of the two sides' shares; or mean of one value of each pair."""
+"""How a metric's effect is made: geometric mean, or median, of the pairs' ratios; ratio of the two sides'
+totals; difference of the two sides' shares; or mean of one value of each pair."""
 
 Better = Literal["lower", "higher"]
 Side = Callable[[str], pl.Expr]
@@ -160,6 +160,12 @@ def _time_or_never(side: str) -> pl.Expr:
     return pl.when(_failed(side)).then(float("inf")).otherwise(f"{side}_latency_s")
 
 
+def _no_time(side: str) -> pl.Expr:
+    """A side that did not fail, and whose latency is not a number above 0."""
+    latency = pl.col(f"{side}_latency_s")
+    return ~_failed(side) & ~(latency.is_finite() & (latency > 0))
+
+
 def _speed(side: str) -> pl.Expr:
     return pl.col(f"{side}_output_tokens") / pl.col(f"{side}_latency_s")
 
@@ -258,7 +264,7 @@ _EACH = (
             UNFINISHED,
             CACHED,
             flag("latency unknown", lambda side: _time_or_never(side).is_null()),
-            flag("latency not above 0", lambda side: ~(_time_or_never(side) > 0)),
+            flag("latency not above 0 or not finite", _no_time),
         ),
     ),
     _ratio(
@@ -358,6 +364,8 @@ def over_slo(slo_s: float) -> BuiltIn:
         return _failed(side) | (pl.col(f"{side}_latency_s") > slo_s)
 
     def unknown(side: str) -> pl.Expr:
-        return ~_failed(side) & ~(pl.col(f"{side}_latency_s") >= 0).fill_null(False)
+        latency = pl.col(f"{side}_latency_s")
+        return ~_failed(side) & ~(latency.is_finite() & (latency >= 0)).fill_null(False)
 
-    return _share("over_slo", late, UNFINISHED, CACHED, flag("latency unknown or negative", unknown))
+    words = "latency unknown, negative or not finite"
+    return _share("over_slo", late, UNFINISHED, CACHED, flag(words, unknown))

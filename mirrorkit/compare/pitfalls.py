@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf, log
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from mirrorkit.compare.estimates import main_row
 from mirrorkit.compare.evidence import Evidence
 from mirrorkit.compare.metrics import Side
 from mirrorkit.compare.plan import Look, Plan
-from mirrorkit.compare.selection import FAILED, SIDES, arms, of_arm
+from mirrorkit.compare.selection import FAILED, SIDES, arms_by_start, of_arm
 from mirrorkit.records import CONTROL
 
 SPREAD = 1.25
@@ -57,7 +58,7 @@ def pitfalls(
     `pairs` are those of the comparison, `drawn` is its evidence by arm and metric.
     """
     found = [*_of_the_record(pairs, background), *_of_the_plan(plan, background)]
-    for arm in arms(pairs):
+    for arm in arms_by_start(pairs):
         mine = {name: evidence for (of, name), evidence in drawn.items() if of == arm}
         found += [Pitfall(number, arm, text) for number, text in _of_arm(of_arm(pairs, arm), mine, arm, plan)]
     return tuple(found)
@@ -73,16 +74,17 @@ def _of_the_record(pairs: pl.DataFrame, background: Background) -> Iterator[Pitf
             f"way{since}, and whatever has finished first favours the fast.",
         )
     if background.repeated:
-        yield Pitfall(None, None, f"{_pairs(background.repeated)} came twice (same pair_id), and are counted once.")
+        yield Pitfall(
+            None, None, f"{_pairs(background.repeated)} came twice (same pair_id), and are counted once."
+        )
     clustered = pairs.filter(pl.col("cluster").is_not_null())
     if clustered.select("arm", "cluster").n_unique() < clustered.height:
         yield Pitfall(
             9,
             None,
-            f"{_pairs(clustered.height)} belong to {clustered['cluster'].n_unique():,} conversations or users: they are "
-            "not independent, so "
-            "intervals are those of conversations; and within one the silent model answers the primary's history, "
-            "not its own.",
+            f"{_pairs(clustered.height)} belong to {clustered['cluster'].n_unique():,} conversations or "
+            "users: they are not independent, so intervals are those of conversations; and within one the silent "
+            "model answers the primary's history, not its own.",
         )
     judged = pairs["judge_preference"].drop_nulls()
     if len(judged) and not pairs["preference"].count():
@@ -103,11 +105,15 @@ def _of_the_plan(plan: Plan, background: Background) -> Iterator[Pitfall]:
         )
     if "latency" in plan.gates and not {"errors", "latency_with_errors", "over_slo"} & set(plan.gates):
         yield Pitfall(
-            2, None, "the gate on latency looks at pairs where both sides were ok: it needs a gate on errors beside it."
+            2,
+            None,
+            "the gate on latency looks at pairs where both sides were ok: it needs one on errors beside it.",
         )
 
 
-def _of_arm(pairs: pl.DataFrame, drawn: Mapping[str, Evidence], arm: str, plan: Plan) -> Iterator[tuple[int | None, str]]:
+def _of_arm(
+    pairs: pl.DataFrame, drawn: Mapping[str, Evidence], arm: str, plan: Plan
+) -> Iterator[tuple[int | None, str]]:
     yield from _failures(pairs)
     for name in ("latency", "ttft"):
         if name in drawn:
@@ -116,8 +122,14 @@ def _of_arm(pairs: pl.DataFrame, drawn: Mapping[str, Evidence], arm: str, plan: 
         yield from _bills(drawn["cost"])
     yield from _calls(pairs)
     yield from _sending(pairs)
-    if arm == CONTROL and "latency" in drawn:
-        yield from _same_model(drawn["latency"], plan)
+    if arm == CONTROL:
+        yield (
+            8,
+            f"{_pairs(pairs.height)}, whose requests were drawn at random before any answer was seen, and "
+            "sent the way silent calls are: what is net of control rests on these requests alone.",
+        )
+        if "latency" in drawn:
+            yield from _same_model(drawn["latency"], plan)
 
 
 def _failures(pairs: pl.DataFrame) -> Iterator[tuple[int, str]]:
@@ -143,15 +155,15 @@ def _tails(evidence: Evidence) -> Iterator[tuple[int, str]]:
         heavier = "silent" if spreads[1] > spreads[0] else "primary"
         yield (
             3,
-            f"the {heavier} side's {name} has the heavier tail (standard deviation of the logarithms: primary "
-            f"{wording.three_digits(spreads[0])}, silent {wording.three_digits(spreads[1])}): a ratio of typical "
-            "times does not speak for the slowest calls, see p95.",
+            f"the {heavier} side's {name} has the heavier tail (standard deviation of the logarithms: "
+            f"primary {wording.three_digits(spreads[0])}, silent {wording.three_digits(spreads[1])}): a "
+            "ratio of typical times does not speak for the slowest calls, see p95.",
         )
-    if max(means / geometric, geometric / means) > APART:
+    if _apart(means, geometric):
         yield (
             4,
-            f"the geometric-mean ratio of {name} is ×{wording.three_digits(geometric)} and decides; the ratio of "
-            f"mean times is ×{wording.three_digits(means)}.",
+            f"the geometric-mean ratio of {name} is ×{wording.three_digits(geometric)} and decides; the "
+            f"ratio of mean times is ×{wording.three_digits(means)}.",
         )
 
 
@@ -162,11 +174,11 @@ def _bills(evidence: Evidence) -> Iterator[tuple[int, str]]:
     with np.errstate(all="ignore"):
         bill = float(evidence.silent.sum() / evidence.primary.sum())
         typical = float(np.exp((np.log(evidence.silent[chosen]) - np.log(evidence.primary[chosen])).mean()))
-    if max(bill / typical, typical / bill) > APART:
+    if _apart(bill, typical):
         yield (
             4,
-            f"the ratio of the two bills is ×{wording.three_digits(bill)} and decides; a typical call's cost has a "
-            f"ratio of ×{wording.three_digits(typical)}.",
+            f"the ratio of the two bills is ×{wording.three_digits(bill)} and decides; a typical call's cost "
+            f"has a ratio of ×{wording.three_digits(typical)}.",
         )
 
 
@@ -179,8 +191,8 @@ def _calls(pairs: pl.DataFrame) -> Iterator[tuple[int | None, str]]:
     if any(retried.values()) or any(fell_back.values()):
         yield (
             6,
-            f"a call is timed with its retries and fall-backs: retried {_sides(retried)}; answered by another group "
-            f"{_sides(fell_back)}.",
+            f"a call is timed with its retries and fall-backs: retried {_sides(retried)}; answered by "
+            f"another group {_sides(fell_back)}{_answering(pairs)}.",
         )
     estimated = _counts(pairs, lambda side: pl.col(f"{side}_usage_source") == "estimated")
     if any(estimated.values()):
@@ -188,28 +200,37 @@ def _calls(pairs: pl.DataFrame) -> Iterator[tuple[int | None, str]]:
     if streams := int(pairs["stream"].sum() or 0):
         yield (
             None,
-            f"{_pairs(streams)} are streams: the primary's latency runs until its caller has read the last chunk, the "
-            "silent one's is read at once.",
+            f"{_pairs(streams)} are streams: the primary's latency runs until its caller has read the last "
+            "chunk, the silent one's is read at once.",
         )
+
+
+def _answering(pairs: pl.DataFrame) -> str:
+    """Which models answered where a call fell back."""
+    names = {
+        name
+        for side in SIDES
+        for name in pairs.filter(pl.col(f"{side}_fell_back"))[f"{side}_model"].drop_nulls().unique()
+    }
+    return f" ({wording.listing(sorted(names))})" if names else ""
 
 
 def _sending(pairs: pl.DataFrame) -> Iterator[tuple[int, str]]:
     """How much later the silent call was sent, and what this process itself cost."""
-    lag = pairs["lag_s"].drop_nulls().drop_nans()
+    lag = _finite(pairs["lag_s"])
     if len(lag):
         yield (
             7,
-            f"the silent call was sent {wording.quantity(_median(lag), 's')} after the primary (median): the two sides "
-            "did not see the provider at the same moment.",
+            f"the silent call was sent {wording.quantity(_median(lag), 's')} after the primary (median): the "
+            "two sides did not see the provider at the same moment.",
         )
     for side in SIDES:
-        share = (pairs[f"{side}_overhead_s"] / pairs[f"{side}_latency_s"]).drop_nulls().drop_nans()
-        middle = _median(share)
+        middle = _median(_finite(pairs[f"{side}_overhead_s"] / pairs[f"{side}_latency_s"]))
         if middle is not None and middle > OVERHEAD:
             yield (
                 7,
-                f"LiteLLM itself took {wording.quantity(middle, 'share')} of the {side} side's latency (median): this "
-                "process was the bottleneck, rather than the model.",
+                f"LiteLLM itself took {wording.quantity(middle, 'share')} of the {side} side's latency "
+                "(median): this process was the bottleneck, rather than the model.",
             )
 
 
@@ -218,17 +239,28 @@ def _same_model(evidence: Evidence, plan: Plan) -> Iterator[tuple[int, str]]:
     if shown["low"] is not None and not shown["low"] <= 1 <= shown["high"]:
         yield (
             7,
-            f"the primary's own model is ×{wording.three_digits(shown['effect'])} as slow when it is sent the way silent "
-            "calls are: so much of a silent model's latency ratio is due to the sending.",
+            f"the primary's own model is ×{wording.three_digits(shown['effect'])} as slow when it is sent "
+            "the way silent calls are: so much of a silent model's latency ratio is due to the sending.",
         )
 
 
 def _counts(pairs: pl.DataFrame, holds: Side) -> dict[str, int]:
-    return dict(pairs.select(**{side: holds(side).fill_null(False).sum() for side in SIDES}).row(0, named=True))
+    return dict(
+        pairs.select(**{side: holds(side).fill_null(False).sum() for side in SIDES}).row(0, named=True)
+    )
 
 
 def _sides(counts: Mapping[str, int]) -> str:
     return f"primary {counts['primary']:,}, silent {counts['silent']:,}"
+
+
+def _finite(values: pl.Series) -> pl.Series:
+    return values.filter(values.is_finite())
+
+
+def _apart(one: float, other: float) -> bool:
+    """Whether two ratios differ by more than `APART`; not where one has run out of digits."""
+    return 0 < one < inf and 0 < other < inf and abs(log(one) - log(other)) > log(APART)
 
 
 def _median(values: pl.Series) -> float | None:

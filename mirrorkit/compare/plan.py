@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import polars as pl
@@ -14,6 +14,8 @@ from mirrorkit.errors import CompareError
 
 DEFAULT_GATES: Mapping[str, float] = {"latency": 1.10, "cost": 1.00, "errors": 0.01}
 DEFAULT_ALPHA = 0.05
+LEAST_ALPHA = 1e-9
+"""Below, the formulas of the sequences run out of digits."""
 
 UserMetric = Metric | pl.Expr | Callable[[dict[str, Any]], float | bool | None]
 
@@ -156,15 +158,21 @@ def _metrics(metrics: Any) -> dict[str, Metric]:
 
 
 def _number(what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else nan
+    except OverflowError:
+        number = nan
+    if not isfinite(number):
         raise CompareError(f"{what} is {value!r}: give a finite number")
-    return float(value)
+    return number
 
 
 def _alpha(value: Any) -> float:
     alpha = _number("alpha", value)
-    if not 0 < alpha <= 0.5:
-        raise CompareError(f"alpha={value!r}: give a probability above 0 and up to 0.5, such as 0.05")
+    if not LEAST_ALPHA <= alpha <= 0.5:
+        raise CompareError(
+            f"alpha={value!r}: give a probability from {LEAST_ALPHA:g} to 0.5, such as {DEFAULT_ALPHA:g}"
+        )
     return alpha
 
 
@@ -197,7 +205,7 @@ def look_of(plan: Plan, pairs: int) -> Look:
         "alpha": plan.alpha,
         "slo_s": plan.slo_s,
         "max_pairs": plan.max_pairs,
-        "metrics": list(plan.metrics),
+        "metrics": {name: _kept(metric) for name, metric in plan.metrics.items()},
         "ignore": list(plan.rules.ignore),
         "clean": None
         if plan.rules.clean is None
@@ -205,6 +213,11 @@ def look_of(plan: Plan, pairs: int) -> Look:
         "tolerance": plan.rules.tolerance,
     }
     return Look(pairs, plan.words(), given)
+
+
+def _kept(metric: Metric) -> dict[str, Any]:
+    """What can be kept of a user's metric: not its function, but what its gate means."""
+    return {"better": metric.better, "bounds": None if metric.bounds is None else list(metric.bounds)}
 
 
 def looks_to_json(looks: Sequence[Look]) -> str:
@@ -222,11 +235,14 @@ def looks_from_json(text: str) -> tuple[Look, ...]:
     (True, ())
     """
     try:
-        return tuple(
-            Look(int(each["pairs"]), str(each["words"]), dict(each["given"])) for each in json.loads(text)
-        )
+        return tuple(_look(each) for each in json.loads(text))
     except (ValueError, TypeError, KeyError):
         return ()
+
+
+def _look(kept: Any) -> Look:
+    given = dict(kept["given"])
+    return Look(int(kept["pairs"]), str(kept["words"]), {**given, "gates": dict(given["gates"])})
 
 
 def plan_of(look: Look) -> Plan:
@@ -245,4 +261,4 @@ def plan_of(look: Look) -> Plan:
         ignore=given.get("ignore"),
         tolerance=given.get("tolerance"),
     )
-    return replace(plan, gates=dict(given.get("gates", {})))
+    return replace(plan, gates=dict(given["gates"]))

@@ -1,10 +1,11 @@
-"""What a judge's opinion is worth: how far people agree with it, and the win rate corrected by their labels."""
+"""What a judge's opinion is worth: how far people agree with it, and the win rate that they correct."""
 
+import numpy as np
 import polars as pl
 
 from mirrorkit.compare import wording
 from mirrorkit.compare.agreement import kappa, win_rate_ppi
-from mirrorkit.compare.evidence import Evidence
+from mirrorkit.compare.evidence import Evidence, Floats
 from mirrorkit.compare.rows import Row, row
 
 CORRECTED = "win rate of the judge, corrected by people's labels (PPI++)"
@@ -16,8 +17,12 @@ LEAST_LABELS = 10
 def flip_note(evidence: Evidence) -> str:
     """How often the judge changed its mind with the order of the answers."""
     flipped = evidence.pairs["judge_flipped"].drop_nulls()
-    share = flipped.mean() if len(flipped) else None
-    return f"judge flipped with the order in {wording.quantity(share, 'share')} of pairs" if share is not None else ""
+    share = float(flipped.sum()) / len(flipped) if len(flipped) else None
+    return (
+        f"judge flipped with the order in {wording.quantity(share, 'share')} of pairs"
+        if share is not None
+        else ""
+    )
 
 
 def corrected_row(evidence: Evidence, alpha: float) -> Row | None:
@@ -32,7 +37,10 @@ def corrected_row(evidence: Evidence, alpha: float) -> Row | None:
         return None
     agreement = kappa(labelled["preference"].to_list(), labelled["judge_preference"].to_list())
     told = f"Cohen's kappa {agreement:.2f}" if agreement is not None else "Cohen's kappa unknown"
-    notes = [f"people labelled {labelled.height:,} of the {judged.height:,} judged pairs: {told}", "valid for one look"]
+    notes = [
+        f"people labelled {labelled.height:,} of the {judged.height:,} judged pairs: {told}",
+        "valid for one look",
+    ]
     corrected = None
     if labelled.height < LEAST_LABELS:
         notes[1] = f"a correction takes {LEAST_LABELS} labels: {LEAST_LABELS - labelled.height} missing"
@@ -43,8 +51,8 @@ def corrected_row(evidence: Evidence, alpha: float) -> Row | None:
             _scores(unlabelled["judge_preference"]), alpha,
         )  # fmt: skip
     effect, one_look = (None, None) if corrected is None else (corrected[0], corrected[1:])
-    return row(evidence, CORRECTED, "share", (None, None), effect, None, one_look, *notes)
+    return row(evidence, CORRECTED, "share", (None, None), effect, None, one_look, why="; ".join(notes))
 
 
-def _scores(words: pl.Series) -> list[float]:
-    return [SCORES[word] for word in words]
+def _scores(words: pl.Series) -> Floats:
+    return np.array([SCORES[word] for word in words])

@@ -1,5 +1,6 @@
 """The quantiles of latency, and the median of its ratio with failures counted as infinitely slow."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,8 @@ from mirrorkit.compare.rows import Row, row
 
 LEAST: dict[float, int] = {0.5: 1, 0.95: 200, 0.99: 1_000}
 """The quantiles that are shown, each from so many pairs on."""
+_ENOUGH = 1_000_000
+"""Pairs at which the sequence of each of them has both ends, at any alpha."""
 
 
 def name_of(level: float) -> str:
@@ -33,7 +36,7 @@ def quantile_rows(evidence: Evidence, alpha: float) -> Iterator[Row]:
         if len(evidence) < least:
             missing = f"{name_of(level)} takes {least:,} pairs: {least - len(evidence):,} missing"
             note = missing if len(evidence) else ""
-            yield row(evidence, estimand, evidence.metric.unit, (None, None), None, None, None, note)
+            yield row(evidence, estimand, evidence.metric.unit, (None, None), None, None, None, why=note)
             continue
         a, low_a, high_a = _quantile(evidence.primary, level, alpha / 2)
         b, low_b, high_b = _quantile(evidence.silent, level, alpha / 2)
@@ -47,8 +50,24 @@ def quantile_rows(evidence: Evidence, alpha: float) -> Iterator[Row]:
             b - a,
             (low_b - high_a, high_b - low_a) if independent else None,
             one_look if independent else None,
-            "" if independent else "no interval: the pairs of a conversation are not independent",
+            why=_no_interval(evidence, level, alpha / 2),
         )
+
+
+def _no_interval(evidence: Evidence, level: float, alpha: float) -> str:
+    """Why the sequence of a quantile has an open end; nothing where it has none."""
+    if evidence.clusters is not None:
+        return "no interval: the pairs of a conversation are not independent"
+
+    def is_closed(n: int) -> bool:
+        low, high = betting.quantile_ranks(n, level, alpha)
+        return low >= 1 and high <= n
+
+    n = len(evidence)
+    if not n or is_closed(n):
+        return ""
+    least = bisect_left(range(_ENOUGH), True, key=is_closed)
+    return f"an interval takes {least:,} pairs: {least - n:,} missing"
 
 
 def _quantile(values: Floats, level: float, alpha: float) -> tuple[float, float, float]:
@@ -80,7 +99,7 @@ def median_ratio_row(evidence: Evidence, alpha: float) -> Row:
         _median(ratios),
         every_look,
         one_look,
-        "" if independent else "no interval: the pairs of a conversation are not independent",
+        why=_no_interval(evidence, 0.5, alpha),
     )
 
 
@@ -89,7 +108,7 @@ def _median(values: Floats) -> float | None:
         return None
     middle = np.sort(values)[[(len(values) - 1) // 2, len(values) // 2]]
     # between infinity and itself there is nothing to take the mean of
-    return float(middle[0] if middle[0] == middle[1] else middle.mean())
+    return float(middle[0] if middle[0] == middle[1] else middle[0] + (middle[1] - middle[0]) / 2)
 
 
 def _between(values: Floats, ranks: tuple[int, int]) -> Interval:

@@ -5,37 +5,40 @@ import polars as pl
 REFUSING = ("content_filter", "refusal", "safety")
 """Finish reasons that tell of a refusal, in lower case."""
 
-_SORRY = r"(?:(?:i['’]?m|i am|we['’]?re|we are|my apologies|i apologi[sz]e|sorry|unfortunately)[^.!?\n]{0,40}?[,.;:—–-]*\s*(?:but|and|as an ai[^,]{0,40},)?\s*)?"  # noqa: E501
 _VERBS = (
-    r"(?:help|assist|answer|comply|provide|fulfil|fulfill|do that|discuss|engage|support|create|generate|write|"
-    r"share|give|offer|produce|respond|continue|participate|process|complete|carry out|accommodate)"
+    r"(?:help|assist|answer|comply|provide|fulfill?|do (?:that|this)|discuss|engage|support|create|generate"
+    r"|write|share|give|offer|produce|respond|continue|participate|process|complete|carry out|accommodate)\b"
+)
+_CANNOT = (
+    r"(?:can(?:not|['’]t| not)|(?:am|are|['’]m|['’]re) (?:unable|not able|not allowed|not permitted) to"
+    r"|(?:won['’]t|will not)(?: be able to)?|(?:must|have to) decline to)"
+)
+_REGRET = (
+    r"(?:(?:(?:i|we|i['’]m|i am|we['’]re|we are|my|very|so|truly|really|sincerely|deeply) ){0,4}"
+    r"(?:sorry|apologi[sz]e|apologies|unfortunately|regret)\b[^.!?\n]{0,30}?[,.!:;—–-]? ?)"
 )
 _OPENINGS = (
     # English
-    _SORRY
-    + r"(?:i|we) (?:can(?:no|['’])t|can not|am unable to|['’]m unable to|am not able to|['’]m not able to|"
-    + r"won['’]?t(?: be able to)?|will not(?: be able to)?|must decline to|have to decline to|decline to)"
-    + rf"(?: (?:really|currently|ethically|in good conscience))? {_VERBS}\b",
-    _SORRY + r"(?:i|we)['’]m (?:unable|not able) to " + _VERBS + r"\b",
-    r"(?:i['’]?m|i am) (?:very |so |truly )?sorry,? (?:but )?(?:i|we) (?:can|am not|['’]m not|won['’]?t)",
-    r"(?:i|we) (?:must|have to) (?:respectfully )?(?:decline|refuse)\b",
-    r"as an? (?:ai|artificial intelligence)\b[^.\n]{0,60}\b(?:can(?:no|['’])t|unable|not able|won['’]t)\b",
-    r"sorry,? (?:but )?(?:i|we) can(?:no|['’])t\b",
+    rf"{_REGRET}?(?:but |as an ai[^,\n]{{0,40}}, )?(?:i|we) ?{_CANNOT} (?:\w+ly )?{_VERBS}",
+    rf"{_REGRET}but (?:i|we) ?{_CANNOT}\b",
+    rf"(?:i['’]m |i am )?(?:very |so |truly )?sorry, (?:i|we) ?{_CANNOT}\b",
+    r"(?:i|we) (?:must|have to) (?:respectfully |politely )?(?:decline|refuse)\b",
+    rf"as an? (?:ai|artificial intelligence|language model)\b[^.\n]{{0,60}}\b{_CANNOT}\b",
     # German
-    r"(?:es )?tut mir (?:sehr )?leid,? (?:aber )?[^.\n]{0,20}\b(?:kann|darf|werde)\b",
-    r"(?:leider |entschuldigung,? (?:aber )?)?(?:kann|darf) ich (?:ihnen |dir |dabei |das |hier |leider ){0,4}"
-    r"nicht\b",
-    r"ich (?:kann|darf|werde) (?:ihnen |dir |dabei |das |hier |leider |diese[rmn]? \w+ ){0,4}nicht\b",
+    r"(?:es )?tut mir (?:sehr )?leid,? [^.\n]{0,20}\b(?:kann|darf|werde)\b[^.\n]{0,80}\bnicht\b",
+    r"(?:leider |entschuldigung,? (?:aber )?)?(?:ich )?(?:kann|darf|werde) (?:ich )?"
+    r"(?:(?:ihnen|dir|dabei|damit|das|hier|leider|diese\w*|solche\w*|anfrage) ){0,4}nicht\b[^.\n]{0,30}"
+    r"\b(?:helfen|weiterhelfen|unterstützen|beantworten|erfüllen|bereitstellen|geben|erstellen|nachkommen)",
     # French
-    r"(?:je suis |nous sommes )?(?:vraiment )?désolée?s?,? (?:mais )?(?:je|nous) ne (?:peux|peut|pouvons|puis)",
-    r"(?:malheureusement,? )?je (?:ne )?(?:peux|puis) (?:malheureusement )?pas (?:vous |t['’])?"
-    r"(?:aider|répondre|fournir|générer|créer)",
+    r"(?:je suis |nous sommes )?(?:vraiment |sincèrement )?désolée?s?,? (?:mais )?(?:je|nous) ne p\w+",
+    r"(?:malheureusement,? )?je (?:ne )?(?:peux|puis) (?:malheureusement )?pas "
+    r"(?:vous |t['’])?(?:aider|répondre|fournir|générer|créer)",
     # Spanish, Portuguese, Italian
-    r"(?:lo siento|lo lamento|disculpa|perdona)[^.\n]{0,20}\bno puedo\b",
+    r"(?:lo siento|lo lamento|disculp\w+|perdon\w*)[^.\n]{0,20}\bno (?:puedo|podemos)\b",
     r"no puedo (?:ayudar|asistir|responder|proporcionar|cumplir|generar|crear)",
-    r"(?:desculpe|sinto muito|lamento|me desculpe)[^.\n]{0,20}\bnão posso\b",
+    r"(?:me )?(?:desculp\w+|sinto muito|lamento)[^.\n]{0,20}\bnão (?:posso|podemos)\b",
     r"não posso (?:ajudar|responder|fornecer|gerar|criar|atender)",
-    r"(?:mi dispiace|mi spiace|spiacente)[^.\n]{0,20}\bnon posso\b",
+    r"(?:mi dispiace|mi spiace|spiacente)[^.\n]{0,20}\bnon (?:posso|possiamo)\b",
     r"non posso (?:aiutar|rispondere|fornire|generare|creare)",
     # Dutch, Polish, Swedish
     r"(?:het )?spijt me,? (?:maar )?[^.\n]{0,20}\bkan\b[^.\n]{0,30}\bniet\b",
@@ -47,12 +50,12 @@ _OPENINGS = (
     r"(?:вибачте|на жаль|перепрошую)[^.\n]{0,20}\bне можу\b",
     # Chinese, Japanese, Korean
     r"(?:很?抱歉|对不起|對不起|不好意思)[^。\n]{0,20}(?:无法|無法|不能)",
-    r"我(?:无法|無法|不能)(?:提供|回答|协助|協助|帮助|幫助|满足|满足)",
-    r"申し訳(?:ありません|ございません)[^。\n]{0,30}(?:できません|お答え|いたしかねます|お手伝い)",
-    r"(?:죄송|미안)[^.\n]{0,40}(?:없습니다|수 없|어렵습니다)",
+    r"我(?:无法|無法|不能)(?:提供|回答|协助|協助|帮助|幫助|满足|滿足)",
+    r"申し訳(?:ありません|ございません)[^。\n]{0,30}(?:できません|できかねます|いたしかねます)",
+    r"(?:죄송|미안)[^.\n]{0,40}(?:수 없|어렵습니다)",
 )
 _LOOKED_AT = 300
-_REFUSAL = rf"(?i)^[\s\p{{P}}\p{{So}}]*(?:{'|'.join(f'(?:{opening})' for opening in _OPENINGS)})"
+_REFUSAL = r"(?i)^[\s\p{P}\p{So}]*(?:" + "|".join(_OPENINGS) + ")"
 
 
 def refused(side: str) -> pl.Expr:

@@ -37,11 +37,20 @@ def row(
     every_look: Interval,
     one_look: Interval,
     *notes: str,
+    why: str = "",
 ) -> Row:
-    """A row of the table; an end that is not finite is null."""
-    none = "" if len(evidence) else "no usable pair"
+    """A row of the table; an end that is not finite is null.
+
+    `why` tells why there is no interval, where that is known.
+    """
     low, high = (_finite(end) for end in every_look or (None, None))
     one_low, one_high = (_finite(end) for end in one_look or (None, None))
+    if not len(evidence):
+        why = "no usable pair"
+    elif not why and _finite(effect) is None:
+        why = "no effect: the values are too large, or too far apart"
+    elif not why and (low is None or high is None):
+        why = "no interval: nothing bounds the effect yet"
     return {
         "estimand": estimand,
         "unit": unit,
@@ -53,7 +62,7 @@ def row(
         "high": high,
         "one_look_low": one_low,
         "one_look_high": one_high,
-        "note": "; ".join(note for note in (none, *notes, *evidence.left_out) if note) or None,
+        "note": "; ".join(note for note in (why, *notes, *evidence.left_out) if note) or None,
     }
 
 

@@ -33,6 +33,16 @@ def arms(frame: pl.DataFrame) -> list[str]:
     return sorted(names, key=lambda arm: arm == CONTROL)
 
 
+def arms_by_start(frame: pl.DataFrame) -> list[str]:
+    """The arms by the start of their first request and then by name, `control` last; rows in any order.
+
+    >>> arms_by_start(pl.DataFrame({"arm": ["control", "a", "b", "a"], "started_at": [1, 3, 2, 4]}))
+    ['b', 'a', 'control']
+    """
+    first = frame.group_by("arm").agg(pl.col("started_at").min())
+    return arms(first.sort("started_at", "arm", nulls_last=True))
+
+
 def of_arm(frame: pl.DataFrame, arm: str) -> pl.DataFrame:
     """The pairs of one arm."""
     mine = frame["arm"].eq_missing(pl.Series([arm], dtype=pl.String))
@@ -53,7 +63,7 @@ def in_order(frame: pl.DataFrame) -> pl.DataFrame:
     if not started.is_sorted(nulls_last=True):
         frame = frame.sort("started_at", nulls_last=True, maintain_order=True)
         started = frame["started_at"]
-    if (started == started.shift(1)).any():
+    if started.null_count() > 1 or (started == started.shift(1)).any():
         # the pairs of one request start together: their ids make the order one and the same everywhere
         return frame.sort("started_at", "pair_id", nulls_last=True)
     return frame

@@ -1,5 +1,7 @@
 """The table for each part of the pairs: by tag, by length, by whatever."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from mirrorkit.compare import wording
@@ -11,13 +13,18 @@ MOST_SLICES = 50
 OUTSIDE = "one of {} slices: seen, not decided by; a search through subgroups is outside the guarantee"
 
 
-def by(frame: pl.DataFrame, plan: Plan, part: str | pl.Expr, metrics: list[str] | None = None) -> pl.DataFrame:
+def by(
+    frame: pl.DataFrame, plan: Plan, part: str | pl.Expr, metrics: Sequence[str] | None = None
+) -> pl.DataFrame:
     """The table of a comparison for each value of `part`, in a first column `slice`; `frame` is measured.
 
     A pair with several values (tags) is in the slice of each.
 
-    Raises CompareError if the frame has no such column, or there are more than 50 slices.
+    Raises CompareError if the frame has no such column, there are more than 50 slices, or no such metric.
     """
+    names = plan.names()
+    if metrics is not None and (isinstance(metrics, str) or not set(metrics) <= set(names)):
+        raise CompareError(f"by: metrics={metrics!r}: give a list of metrics; there are {', '.join(names)}")
     expression = pl.col(part) if isinstance(part, str) else part
     if not isinstance(expression, pl.Expr):
         raise CompareError(f"by({part!r}): give the name of a column or a Polars expression")
@@ -29,9 +36,12 @@ def by(frame: pl.DataFrame, plan: Plan, part: str | pl.Expr, metrics: list[str] 
     if isinstance(sliced.schema["slice"], pl.List):
         sliced = sliced.explode("slice")
     if sliced.schema["slice"].is_nested():
-        raise CompareError(f"by: slices are told apart by texts, numbers or categories, not {sliced.schema['slice']}")
+        raise CompareError(
+            f"by: slices are told apart by texts, numbers or categories, not {sliced.schema['slice']}"
+        )
+    # numbers in their order, not in that of their digits
+    names = sliced["slice"].unique().sort(nulls_last=True).cast(pl.String).fill_null("none").to_list()
     sliced = sliced.with_columns(pl.col("slice").cast(pl.String).fill_null("none"))
-    names = sliced["slice"].unique(maintain_order=True).sort().to_list()
     if len(names) > MOST_SLICES:
         raise CompareError(
             f"by: {len(names):,} slices, {MOST_SLICES} at most: cut numbers into ranges, as by "

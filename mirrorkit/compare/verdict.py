@@ -123,7 +123,7 @@ def judge_gate(
         len(evidence),
         more,
         heads_for,
-        None if len(evidence) else "no usable pair",
+        None if len(evidence) else "; ".join(("no usable pair", *evidence.left_out)),
     )
 
 

@@ -1,5 +1,8 @@
 """Numbers and names for people: three significant digits, their unit, and nothing a terminal would run."""
 
+from collections.abc import Sequence
+from math import isfinite
+
 UNKNOWN = "–"
 
 
@@ -11,6 +14,8 @@ def three_digits(value: float) -> str:
     """
     if value == 0:
         return "0"
+    if not isfinite(value):
+        return f"{value:g}".replace("inf", "∞")
     scientific = f"{value:.2e}"
     exponent = int(scientific.split("e")[1])
     if -7 <= exponent < 9:
@@ -42,7 +47,7 @@ def effect(value: float | None, estimand: str, unit: str = "") -> str:
 
     >>> effect(0.8712, "ratio of totals"), effect(0.012, "difference of shares")
     ('×0.871', '+1.20 points')
-    >>> effect(-0.21, "difference of p95", "s"), effect(0.25, "share of pairs"), effect(3.2, "mean of the pairs")
+    >>> effect(-0.21, "difference of p95", "s"), effect(0.25, "share of pairs"), effect(3.2, "mean")
     ('−0.210 s', '25.0 %', '3.20')
     """
     if value is None:
@@ -75,7 +80,7 @@ def name(text: str | None, limit: int = 60) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
-def listing(names: list[str | None], most: int = 5) -> str:
+def listing(names: Sequence[str | None], most: int = 5) -> str:
     """Names as one phrase, the rest counted.
 
     >>> listing(["a", "b"]), listing([]), listing(["a", "b", "c"], most=2)

@@ -1,163 +1,231 @@
-"""The table of a comparison, as text for a terminal and as HTML for a page."""
+"""A comparison as text for a terminal and as HTML for a page: the verdict first, then what it rests on."""
 
 import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from html import escape
 
-import polars as pl
-
-from mirrorkit.compare import wording
-from mirrorkit.compare.selection import arms, of_arm
-from mirrorkit.records import CONTROL
+from mirrorkit.notebook import words
+from mirrorkit.notebook.compared import Compared
+from mirrorkit.notebook.words import ArmLines, GateLine, Line, Lines
 
 WIDTH = 100
 
-CAVEAT = "Seen in these pairs only: no interval is given, so a difference may be chance."
-LEGEND = "× is silent over primary; points are silent minus primary."
-
-_HEAD = ("metric", "pairs", "primary", "silent", "effect")
+_WARNINGS_SHOWN = 8
+_WIDTHS = (9, 12, 12, 14, 23)
+_GATE_WIDTHS = (11, 22, 14, 23)
+_HEAD = ("metric", "pairs", "primary", "silent", "effect", "every look")
+_GATE_HEAD = ("gate", "state", "pairs", "effect", "every look")
+_ONE_LOOK = "“One look” holds for a single look at a number of pairs that was fixed beforehand."
 
 STYLE = """
 .mirrorkit { font: 14px/1.45 system-ui, sans-serif; color: inherit; max-width: 72em; }
 .mirrorkit p { margin: .4em 0; }
-.mirrorkit table { border-collapse: collapse; width: 100%; margin: .6em 0; font: inherit; }
-.mirrorkit th, .mirrorkit td { padding: .3em .9em .3em 0; text-align: right; vertical-align: baseline;
+.mirrorkit h3 { font-size: 1em; font-weight: 600; margin: 1.1em 0 .2em; }
+.mirrorkit ul { margin: .2em 0; padding-left: 1.3em; }
+.mirrorkit .verdict { border: 1px solid rgba(127, 127, 127, .4); border-left: .55em solid #777777;
+  border-radius: 4px; padding: .6em 1em; margin: .7em 0; overflow-wrap: anywhere; }
+.mirrorkit .verdict strong { display: block; font-size: 1.35em; }
+.mirrorkit .switch { border-left-color: #009E73; background: rgba(0, 158, 115, .1); }
+.mirrorkit .keep { border-left-color: #D55E00; border-left-style: double; background: rgba(213, 94, 0, .1); }
+.mirrorkit .collecting { border-left-color: #0072B2; border-left-style: dashed; background: rgba(0, 114, 178, .1); }
+.mirrorkit table { border-collapse: collapse; width: 100%; margin: .4em 0 .6em; font: inherit; }
+.mirrorkit th, .mirrorkit td { padding: .28em .9em .28em 0; text-align: right; vertical-align: baseline;
   white-space: nowrap; border: 0; border-bottom: 1px solid rgba(127, 127, 127, .28); background: none; }
 .mirrorkit td { font-variant-numeric: tabular-nums; }
 .mirrorkit th { font-weight: 600; }
-.mirrorkit th:first-child, .mirrorkit th:last-child, .mirrorkit td:last-child { text-align: left; }
+.mirrorkit th:first-child, .mirrorkit th:last-child, .mirrorkit td:last-child,
+  .mirrorkit .gates td:nth-child(2), .mirrorkit .gates th:nth-child(2) { text-align: left; }
+.mirrorkit .gates td:last-child, .mirrorkit .gates th:last-child { text-align: right; }
 .mirrorkit tbody th { font-weight: 400; }
-.mirrorkit tbody th.arm { font-weight: 600; padding-top: 1em; }
+.mirrorkit tbody th.sub { padding-left: 1.4em; opacity: .8; }
+.mirrorkit tbody th.arm { font-weight: 600; padding-top: .9em; }
 .mirrorkit th:last-child, .mirrorkit td:last-child { padding-right: 0; }
-.mirrorkit td.mark { opacity: .78; }
+.mirrorkit td.passed, .mirrorkit td.failed { font-weight: 600; }
+.mirrorkit .muted { opacity: .62; }
 .mirrorkit .wide { overflow-x: auto; }
-.mirrorkit p.small { font-size: .85em; opacity: .78; }
+.mirrorkit summary { cursor: pointer; }
+.mirrorkit p.small, .mirrorkit ul.small { font-size: .86em; opacity: .8; }
 .mirrorkit p.note { margin: .15em 0; padding-left: 2.2em; text-indent: -2.2em; }
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One row of the table, in words."""
-
-    metric: str
-    cells: tuple[str, str, str, str]
-    mark: str
-    """The number of its note, as `[1]`; empty where it has none."""
-
-
-def headline(frame: pl.DataFrame) -> str:
-    """What was compared, in one line: pairs, period, models.
-
-    >>> from mirrorkit.records import SCHEMA
-    >>> headline(SCHEMA.frame())
-    '0 pairs: none (primary) and none'
-    """
-    groups = frame["model_group"].unique(maintain_order=True).to_list()
-    sent_to = f"{wording.listing(groups)} (primary) and {wording.listing(list(arms(frame)))}"
-    pairs = f"{frame.height:,} pair{'' if frame.height == 1 else 's'}"
-    when = period(frame)
-    return f"{pairs}{', ' * bool(when)}{when}: {sent_to}"
+def text(comparison: Compared) -> str:
+    """The comparison as plain text, at most 100 columns wide; what is rarely needed is named, not shown."""
+    table = words.lines(comparison)
+    blocks = [
+        _wrapped(words.headline(comparison.frame)),
+        [words.ANSWERS[comparison.verdict.answer].upper(), *_each(words.sentences(comparison))],
+        _text_gates(words.gate_lines(comparison)),
+        _text_list(
+            "Found", [words.shown(str(each)) for each in comparison.findings], len(comparison.findings)
+        ),
+        _text_table(table),
+        _text_notes(table),
+        _text_list("To know when reading", words.warnings(comparison), _WARNINGS_SHOWN),
+        _each(words.legend(comparison, table)),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
-def period(frame: pl.DataFrame) -> str:
-    """When the first and the last request of the frame started, in UTC; empty where unknown."""
-    first, last = frame.select(
-        pl.col("started_at").min().dt.strftime("%Y-%m-%d %H:%M").alias("first"),
-        pl.col("started_at").max().dt.strftime("%Y-%m-%d %H:%M").alias("last"),
-    ).row(0)
-    if first is None:
+def _wrapped(line: str, indent: str = "", first: str | None = None) -> list[str]:
+    return textwrap.wrap(
+        line, WIDTH, initial_indent=indent if first is None else first, subsequent_indent=indent
+    )
+
+
+def _each(sentences: Iterable[str]) -> list[str]:
+    return [line for sentence in sentences for line in _wrapped(sentence)]
+
+
+def _text_list(title: str, items: list[str], most: int) -> list[str]:
+    if not items:
+        return []
+    listed = [line for item in items[:most] for line in _wrapped(item, "  ", "- ")]
+    more = [f"- and {len(items) - most:,} more, see .warnings"] if len(items) > most else []
+    return [title, *listed, *more]
+
+
+def _columns(first: str, room: int, cells: Iterable[str], widths: Iterable[int], mark: str = "") -> str:
+    # a space before each cell, however long it is
+    cut = "".join(f" {cell:>{width - 1}}" for cell, width in zip(cells, widths, strict=True))
+    return f"{first:<{room}}{cut} {mark}".rstrip()
+
+
+def _text_gates(gates: list[GateLine]) -> list[str]:
+    if not gates:
+        return []
+    out = [_columns(_GATE_HEAD[0], 28, (f"{_GATE_HEAD[1]:<9}", *_GATE_HEAD[2:]), _GATE_WIDTHS)]
+    several = len({gate.arm for gate in gates}) > 1
+    arm = ""
+    for gate in gates:
+        if several and gate.arm != arm:
+            out.append(gate.arm)
+        arm = gate.arm
+        cells = (f"{gate.state:<9}", gate.pairs, gate.effect, gate.every_look)
+        out.append(_columns(f"{'  ' * several}{gate.gate}", 28, cells, _GATE_WIDTHS))
+    return out
+
+
+def _text_table(table: Lines) -> list[str]:
+    out = [_columns(_HEAD[0], 24, _HEAD[1:], _WIDTHS)]
+    for arm in table.arms:
+        out.append(arm.title)
+        out += [_text_line(line) for line in arm.first]
+        for sentence in _left_out(arm):
+            out += _wrapped(sentence, "  ")
+    return out
+
+
+def _left_out(arm: ArmLines) -> Iterator[str]:
+    yield from arm.without
+    if arm.folded:
+        yield f"Also in .table: {', '.join(line.label for line in arm.folded if line.is_main)}."
+
+
+def _text_line(line: Line) -> str:
+    cells = (line.pairs, line.primary, line.silent, line.effect, line.every_look)
+    return _columns(f"{'  ' if line.is_main else '    '}{line.label}", 24, cells, _WIDTHS, line.mark)
+
+
+def _text_notes(table: Lines) -> list[str]:
+    used = {line.mark for arm in table.arms for line in arm.first}
+    return [
+        line
+        for note, mark in table.notes.items()
+        if mark in used
+        for line in _wrapped(words.shown(note), " " * (len(mark) + 1), f"{mark} ")
+    ]
+
+
+def html(comparison: Compared) -> str:
+    """The comparison as an HTML fragment with its own style, for light and dark pages; all text is escaped."""
+    head = f"<p>{escape(words.headline(comparison.frame))}</p>"
+    parts = (verdict_html, gates_html, findings_html, table_html, warnings_html, legend_html)
+    return f'<style>{STYLE}</style><div class="mirrorkit">{head}{"".join(part(comparison) for part in parts)}</div>'
+
+
+def verdict_html(comparison: Compared) -> str:
+    """The verdict in a box: its colour, its border, its sign and its words say the same."""
+    answer = comparison.verdict.answer
+    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in words.sentences(comparison))
+    look = answer.rpartition(" ")[2]
+    return f'<div class="verdict {look}" role="status"><strong>{words.ANSWERS[answer]}</strong>{said}</div>'
+
+
+def gates_html(comparison: Compared) -> str:
+    """Where each gate stands."""
+    gates = words.gate_lines(comparison)
+    if not gates:
         return ""
-    if first == last:
-        return f"{first} UTC"
-    same_day = first[:10] == last[:10]
-    return f"{first} to {last[11:] if same_day else last} UTC"
+    head = "".join(f'<th scope="col">{name}</th>' for name in _GATE_HEAD)
+    body, arm = "", ""
+    several = len({gate.arm for gate in gates}) > 1
+    for gate in gates:
+        if several and gate.arm != arm:
+            body += f'<tr><th class="arm" colspan="5" scope="rowgroup">{escape(gate.arm)}</th></tr>'
+        arm = gate.arm
+        state = f'<td class="{gate.state.rpartition(" ")[2]}">{gate.state}</td>'
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in (gate.pairs, gate.effect, gate.every_look))
+        body += f'<tr><th scope="row">{escape(gate.gate)}</th>{state}{cells}</tr>'
+    return f'<div class="wide"><table class="gates"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def text(table: pl.DataFrame, heading: str) -> str:
-    """The table as plain text, at most 100 columns wide, the notes below it.
-
-    `table` is `mirrorkit.compare.estimates.estimate`'s, `heading` a line above it.
-
-    >>> from mirrorkit.compare.estimates import estimate
-    >>> from mirrorkit.records import SCHEMA
-    >>> print(text(estimate(SCHEMA.frame()), "no pairs").splitlines()[0])
-    no pairs
-    """
-    notes = _notes(table)
-    out = [*textwrap.wrap(heading, WIDTH), "", _columns(_HEAD[0], _HEAD[1:], "")]
-    for arm, lines in _by_arm(table, notes):
-        out.append(arm)
-        out += [_columns(f"  {line.metric}", line.cells, line.mark) for line in lines]
-    out.append("")
-    for note, mark in notes.items():
-        out += textwrap.wrap(f"{mark} {note}", WIDTH, subsequent_indent=" " * (len(mark) + 1))
-    return "\n".join([*out, LEGEND, CAVEAT])
+def findings_html(comparison: Compared) -> str:
+    """What can be claimed."""
+    return _html_list("Found", [words.shown(str(each)) for each in comparison.findings])
 
 
-def html(table: pl.DataFrame, heading: str) -> str:
-    """The table as an HTML fragment with its own style, for light and dark pages; all text is escaped.
-
-    >>> from mirrorkit.compare.estimates import estimate
-    >>> from mirrorkit.records import SCHEMA
-    >>> "a &lt; b" in html(estimate(SCHEMA.frame()), "a < b")
-    True
-    """
-    return f'<style>{STYLE}</style><div class="mirrorkit"><p>{escape(heading)}</p>{html_table(table)}</div>'
+def warnings_html(comparison: Compared) -> str:
+    """What must be known to read the numbers rightly."""
+    return _html_list("To know when reading", words.warnings(comparison))
 
 
-def html_table(table: pl.DataFrame) -> str:
-    """The table, its notes and how to read it, without style."""
-    notes = _notes(table)
-    head = "".join(f'<th scope="col">{name}</th>' for name in (*_HEAD, "note"))
-    body = "".join(
-        f'<tr><th class="arm" colspan="6" scope="rowgroup">{escape(arm)}</th></tr>'
-        + "".join(map(_html_row, lines))
-        for arm, lines in _by_arm(table, notes)
+def _html_list(title: str, items: list[str]) -> str:
+    listed = "".join(f"<li>{escape(item)}</li>" for item in items)
+    return f"<h3>{title}</h3><ul>{listed}</ul>" if items else ""
+
+
+def legend_html(comparison: Compared) -> str:
+    """How the table is to be read."""
+    return f'<p class="small">{escape(" ".join([*words.legend(comparison, words.lines(comparison)), _ONE_LOOK]))}</p>'
+
+
+def table_html(comparison: Compared) -> str:
+    """The table and its notes; rows that are rarely needed are folded."""
+    table = words.lines(comparison)
+    in_view = _html_rows((arm.title, arm.first, arm.without) for arm in table.arms)
+    folded = [(arm.title, arm.folded, ()) for arm in table.arms if arm.folded]
+    names = dict.fromkeys(line.label for arm in table.arms for line in arm.folded if line.is_main)
+    details = (
+        f"<details><summary>more: {escape(', '.join(names))}</summary>{_html_rows(folded)}</details>"
+        if folded
+        else ""
     )
-    below = "".join(f'<p class="small note">{mark} {escape(note)}</p>' for note, mark in notes.items())
+    notes = "".join(
+        f'<p class="small note">{mark} {escape(words.shown(note))}</p>' for note, mark in table.notes.items()
+    )
+    return f"{in_view}{details}{notes}"
+
+
+def _html_rows(arms: Iterable[tuple[str, Iterable[Line], Iterable[str]]]) -> str:
+    names = "".join(f'<th scope="col">{name}</th>' for name in _HEAD)
+    head = f'{names}<th scope="col" class="muted">one look</th><th scope="col">note</th>'
+    body = ""
+    for title, lines, sentences in arms:
+        body += f'<tr><th class="arm" colspan="8" scope="rowgroup">{escape(title)}</th></tr>'
+        body += "".join(map(_html_line, lines))
+        body += "".join(
+            f'<tr><th class="sub" colspan="8" scope="row">{escape(sentence)}</th></tr>'
+            for sentence in sentences
+        )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _html_line(line: Line) -> str:
+    values = (line.pairs, line.primary, line.silent, line.effect, line.every_look)
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in values)
+    sub = "" if line.is_main else ' class="sub"'
     return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        f'{below}<p class="small">{LEGEND} {CAVEAT}</p>'
+        f'<tr><th{sub} scope="row">{escape(line.label)}</th>{cells}<td class="muted">{escape(line.one_look)}</td>'
+        f'<td class="mark">{line.mark}</td></tr>'
     )
-
-
-def _html_row(line: Line) -> str:
-    cells = "".join(f"<td>{escape(cell)}</td>" for cell in line.cells)
-    return f'<tr><th scope="row">{escape(line.metric)}</th>{cells}<td class="mark">{line.mark}</td></tr>'
-
-
-def _notes(table: pl.DataFrame) -> dict[str, str]:
-    """Each note with the mark it has in the rows; equal notes share one."""
-    notes = table["note"].drop_nulls().unique(maintain_order=True)
-    return {note: f"[{number}]" for number, note in enumerate(notes, start=1)}
-
-
-def _by_arm(table: pl.DataFrame, notes: dict[str, str]) -> Iterator[tuple[str, list[Line]]]:
-    for arm in arms(table):
-        title = "control (the primary's own group again)" if arm == CONTROL else wording.name(arm)
-        yield title, [_line(row, notes) for row in of_arm(table, arm).iter_rows(named=True)]
-
-
-def _line(row: dict[str, object], notes: dict[str, str]) -> Line:
-    metric, unit = str(row["metric"]), str(row["unit"])
-    estimand = {"share": "", "mean per call": ", mean"}.get(str(row["estimand"]), f" {row['estimand']}")
-    primary, silent, effect = (_number(row[name]) for name in ("primary", "silent", "effect"))
-    cells = (
-        f"{row['n']:,}",
-        wording.quantity(primary, unit),
-        wording.quantity(silent, unit),
-        wording.effect(effect, metric),
-    )
-    return Line(metric.replace("_", " ") + estimand, cells, notes.get(str(row["note"]), ""))
-
-
-def _number(value: object) -> float | None:
-    return value if isinstance(value, float) else None
-
-
-def _columns(first: str, cells: tuple[str, ...], mark: str) -> str:
-    widths = (9, 18, 18, 15)
-    cut = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-    return f"{first:<29}{cut} {mark}".rstrip()

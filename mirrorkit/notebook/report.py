@@ -1,20 +1,27 @@
 """A comparison as one HTML file, which opens with no network."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Mapping
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from mirrorkit.compare import wording
 from mirrorkit.compare.selection import SIDES, arms, of_arm
 from mirrorkit.errors import CompareError
-from mirrorkit.notebook import display
+from mirrorkit.notebook import display, words
+from mirrorkit.notebook.compared import Compared
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+_EXAMPLES = 10
+_CHARACTERS = 500
+_WITHOUT_GATES = "similarity"
+"""The metric whose examples are shown where no gate decides."""
 
 # The page may run what is in it and fetch nothing: what a model wrote cannot call home either.
 _POLICY = (
@@ -35,6 +42,10 @@ main.mirrorkit { max-width: 1080px; }
 .mirrorkit table.facts th, .mirrorkit table.facts td { text-align: left; white-space: normal;
   overflow-wrap: break-word; padding-right: 2em; }
 .mirrorkit table.facts tbody th { white-space: nowrap; }
+.mirrorkit .example { border-bottom: 1px solid rgba(127, 127, 127, .28); padding: .3em 0; overflow-wrap: anywhere; }
+.mirrorkit .sides { display: grid; grid-template-columns: 1fr 1fr; gap: 0 1.2em; }
+.mirrorkit pre { white-space: pre-wrap; margin: .2em 0 .6em; font: 12px/1.45 ui-monospace, monospace; }
+@media (max-width: 46em) { .mirrorkit .sides { grid-template-columns: 1fr; } }
 figure { margin: 2rem 0 0; break-inside: avoid; }
 figure svg text { fill: var(--ink) !important; }
 footer { margin-top: 3rem; font-size: .82em; opacity: .75; }
@@ -53,30 +64,6 @@ const fit = () => document.querySelectorAll(".js-plotly-plot").forEach((plot) =>
 addEventListener("beforeprint", fit);
 addEventListener("afterprint", fit);
 """
-
-
-class Compared(Protocol):
-    """What a report is made from; a `Comparison` is one."""
-
-    @property
-    def frame(self) -> pl.DataFrame:
-        """The pairs, one row each."""
-
-    @property
-    def table(self) -> pl.DataFrame:
-        """What was seen, one row per arm and metric."""
-
-    def plot(self) -> "Figure":
-        """The figure that sums up."""
-
-    def latency(self) -> "Figure":
-        """The figure on latency."""
-
-    def cost(self) -> "Figure":
-        """The figure on cost."""
-
-    def outputs(self) -> "Figure":
-        """The figure on the answers."""
 
 
 def write_html(comparison: Compared, path: str | Path, *, title: str) -> None:
@@ -107,15 +94,21 @@ def page(comparison: Compared, *, title: str) -> str:
 <body>
 <main class="mirrorkit">
 <h1>{escape(title)}</h1>
-<p>{escape(display.headline(frame))}</p>
+<p>{escape(words.headline(frame))}</p>
+{display.verdict_html(comparison)}
+<h2>Gates</h2>
+{display.gates_html(comparison) or "<p>No gate is set.</p>"}
+{display.findings_html(comparison)}
 <h2>What was seen</h2>
-{display.html_table(comparison.table)}
+{display.table_html(comparison)}
+{display.legend_html(comparison)}
 {figures}
+{_examples(comparison)}
+{display.warnings_html(comparison)}
 <h2>What was measured</h2>
+<p>{escape(words.shown(comparison.plan.words()))}</p>
 {_facts_table(frame)}
 {_sides_table(frame)}
-<h2>How to read it</h2>
-<ul>{"".join(f"<li>{escape(remark)}</li>" for remark in _remarks(frame))}</ul>
 <footer>{escape(_versions())}</footer>
 </main>
 <script>{_FIT}</script>
@@ -138,7 +131,7 @@ def _facts_table(frame: pl.DataFrame) -> str:
     facts = {
         "pairs": f"{frame.height:,}",
         "requests": f"{frame['request_id'].drop_nulls().n_unique():,}",
-        "requests started": display.period(frame) or "unknown",
+        "requests started": words.period(frame) or "unknown",
         "kinds of calls": _counts(frame["call_type"]),
         "streams": f"{frame['stream'].sum():,} pairs",
         "primary model groups": _counts(frame["model_group"]),
@@ -187,30 +180,56 @@ def _median(seconds: pl.Series) -> str:
     return wording.quantity(known.quantile(0.5, interpolation="linear"), "s")
 
 
-def _remarks(frame: pl.DataFrame) -> Iterator[str]:
-    yield display.CAVEAT
-    yield (
-        "Latency is the time from send to last byte, retries and fall-backs included, over pairs where both "
-        "sides were ok. Failed calls are not in it: read it beside the errors."
-    )
-    yield (
-        "The effect on latency is the ratio of the two sides' quantiles, not the median of the pairs' "
-        "ratios; the effect on cost is the ratio of the two bills."
-    )
-    yield (
-        "The silent call is sent after the primary has settled, so the two sides did not see the "
-        "provider at the same moment."
-    )
-    if _has_conversations(frame):
-        yield (
-            "Some requests belong to one conversation or user. Within a conversation the silent model "
-            "answers the primary's history, not its own; and such pairs are not independent."
-        )
+def _examples(comparison: Compared) -> str:
+    """The pairs that differ most in the metric that decides, folded one by one."""
+    metric = comparison.verdict.decided_by or _WITHOUT_GATES
+    pairs = comparison.examples(metric, _EXAMPLES)
+    if pairs.is_empty():
+        return ""
+    shown = "".join(_example(pair) for pair in pairs.iter_rows(named=True))
+    title = f"The pairs that differ most in {wording.name(metric).replace('_', ' ')}"
+    return f"<h2>{escape(title)}</h2>{shown}"
 
 
-def _has_conversations(frame: pl.DataFrame) -> bool:
-    known = frame.filter(pl.col("cluster").is_not_null())
-    return known.select("arm", "cluster").n_unique() < known.height
+def _example(pair: Mapping[str, Any]) -> str:
+    difference = "unknown" if pair["difference"] is None else wording.three_digits(pair["difference"])
+    head = f"{wording.name(pair['arm'])}, {wording.name(pair['pair_id'])}: difference {difference}"
+    sides = "".join(
+        f'<div><p class="small">{side}: {escape(_measures(pair, side))}</p><pre>{_text(_answer(pair, side))}</pre></div>'
+        for side in SIDES
+    )
+    return (
+        f'<details class="example"><summary>{escape(head)}</summary><p class="small">asked</p>'
+        f'<pre>{_text(_asked(pair["messages"]))}</pre><div class="sides">{sides}</div></details>'
+    )
+
+
+def _measures(pair: Mapping[str, Any], side: str) -> str:
+    status = wording.name(pair[f"{side}_status"])
+    seconds, usd = pair[f"{side}_latency_s"], pair[f"{side}_cost_usd"]
+    return ", ".join([status, wording.quantity(seconds, "s"), wording.quantity(usd, "USD")])
+
+
+def _answer(pair: Mapping[str, Any], side: str) -> str:
+    parts = (pair[f"{side}_output"], pair[f"{side}_tool_calls"], pair[f"{side}_error_message"])
+    return "\n".join(part for part in parts if part) or "nothing on record"
+
+
+def _asked(messages: str | None) -> str:
+    """The last thing that was asked, of messages as JSON; all of them where they are of another shape."""
+    if messages is None:
+        return "not on record"
+    try:
+        content = json.loads(messages)[-1]["content"]
+    except (ValueError, TypeError, LookupError):
+        return messages
+    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+
+
+def _text(text: str) -> str:
+    """A text from the data: cut, on its lines, control characters replaced, escaped."""
+    cut = text if len(text) <= _CHARACTERS else text[: _CHARACTERS - 1] + "…"
+    return escape("".join(char if char.isprintable() or char == "\n" else "�" for char in cut))
 
 
 def _versions() -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from html import escape as escape_html
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from mirrorkit.compare import wording
@@ -21,9 +22,13 @@ CLEAR = "rgba(0, 0, 0, 0)"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
-_PANEL_PX = 360
-_FRAME_PX = 170
+_PANEL_PX = 300
+_ABOVE_PX = 112
+_BELOW_PX = 100
 _GAP_PX = 125
+_LINE_PX = 18
+_LINE = 88
+"""Characters of a subtitle's line."""
 
 
 def escape(text: str | None, limit: int = 40) -> str:
@@ -37,34 +42,62 @@ def escape(text: str | None, limit: int = 40) -> str:
     return escape_html(wording.name(text, limit)).replace("$", "&#36;")
 
 
-def grid(panels: Sequence[str], *, title: str, subtitle: str) -> "Figure":
-    """An empty figure with one panel per title in `panels`, two in a row; all texts are escaped already.
+def lines(text: str, most: int = 4) -> str:
+    """A sentence from the data, cut into at most `most` lines that fit a narrow figure; escaped.
+
+    >>> lines("word " * 40, most=2)[-8:], lines("a < b")
+    ('word […]', 'a &lt; b')
+    """
+    cut = wrap(wording.name(text, 1_000), _LINE, max_lines=most, placeholder=" […]")
+    return "<br>".join(escape(line, 2 * _LINE) for line in cut)
+
+
+def places(count: int, *, top: bool = False) -> list[tuple[int, int]]:
+    """Where `count` panels are: row and column from 1, two in a row, the first alone in its row if `top`.
+
+    >>> places(3), places(3, top=True)
+    ([(1, 1), (1, 2), (2, 1)], [(1, 1), (2, 1), (2, 2)])
+    """
+    alone = [(1, 1)] * top
+    rest = count - len(alone)
+    return alone + [(len(alone) + 1 + number // 2, 1 + number % 2) for number in range(rest)]
+
+
+def grid(panels: Sequence[str], *, title: str, subtitle: str, top_px: int = 0) -> "Figure":
+    """An empty figure with one panel per title in `panels`, where `places` says; all texts are escaped already.
+
+    With `top_px` the first panel is that high, and as wide as the figure; so is a last panel that is alone.
 
     >>> len(grid(["Latency", "Cost"], title="Both sides", subtitle="2 pairs").layout.annotations)
     2
     """
     from plotly.subplots import make_subplots
 
-    columns = min(2, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    height = _FRAME_PX + _PANEL_PX * rows
+    at = places(len(panels), top=top_px > 0)
+    rows = at[-1][0]
+    columns = 2 if len(panels) > 1 else 1
+    heights = [top_px] * (top_px > 0) + [_PANEL_PX] * (rows - (top_px > 0))
+    plots = sum(heights) + _GAP_PX * (rows - 1)
+    above = _ABOVE_PX + _LINE_PX * subtitle.count("<br>")
     figure = make_subplots(
         rows=rows,
         cols=columns,
+        specs=[_row(at, row, columns) for row in range(1, rows + 1)],
+        row_heights=heights,
         subplot_titles=list(panels),
         horizontal_spacing=0.2,
-        vertical_spacing=_GAP_PX / (height - _FRAME_PX) if rows > 1 else 0,
+        vertical_spacing=_GAP_PX / plots if rows > 1 else 0,
     )
     figure.update_layout(
         template="none",
-        height=height,
-        title={"text": title, "x": 0, "xref": "paper", "y": 1, "yref": "container", "yanchor": "top",
-               "pad": {"t": 14}, "font": {"size": 18},
+        height=above + plots + _BELOW_PX,
+        title={"text": title, "x": 0, "xref": "container", "y": 1, "yref": "container", "yanchor": "top",
+               "pad": {"t": 14, "l": 12}, "font": {"size": 18},
                "subtitle": {"text": subtitle, "font": {"size": 13, "color": TEXT}}},
         font={"family": FONT, "size": 13, "color": TEXT},
         paper_bgcolor=CLEAR,
         plot_bgcolor=CLEAR,
-        margin={"l": 70, "r": 24, "t": 120, "b": 100},
+        margin={"l": 70, "r": 24, "t": above, "b": _BELOW_PX},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yref": "container",
                 "yanchor": "bottom"},
         bargap=0.35,
@@ -79,6 +112,13 @@ def grid(panels: Sequence[str], *, title: str, subtitle: str) -> "Figure":
     figure.update_yaxes(**axes)
     figure.update_annotations(font={"size": 13, "color": TEXT}, yshift=4)
     return figure
+
+
+def _row(at: Sequence[tuple[int, int]], row: int, columns: int) -> list[dict[str, int] | None]:
+    """How `make_subplots` wants to be told that a panel has its row for itself."""
+    if columns == 2 and (row, 2) not in at:
+        return [{"colspan": 2}, None]
+    return [{}] * columns
 
 
 def say(figure: "Figure", at: tuple[int, int], message: str) -> None:

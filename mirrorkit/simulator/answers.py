@@ -193,7 +193,8 @@ class _Voice:
             kind = next((k for k in kind if k != "null"), "null")
         if kind == "object":
             properties = schema.get("properties", {})
-            return {k: self.value(s, root, f"{path}.{k}", depth + 1) for k, s in properties.items()}
+            kept = ((k, s) for k, s in properties.items() if k not in self.model.omits)
+            return {k: self.value(s, root, f"{path}.{k}", depth + 1) for k, s in kept}
         if kind == "array":
             low = schema.get("minItems", 1)
             high = max(low, schema.get("maxItems", low + 2))

@@ -34,6 +34,7 @@ class SimulatedModel:
     `variation` is the share of calls worded unlike another call of the same request, so it is how often
     a model mirrored to itself differs from itself. It changes prose, and in JSON only the prose fields
     and the confidence. `agreement` stays a matter of the prompt: both wordings are of the same voice.
+    `omits` are the names of fields that the model leaves out of its JSON answers, whatever the schema says.
 
     Raises ConfigError for a value out of range, an unknown style or an unknown fault.
 
@@ -51,6 +52,7 @@ class SimulatedModel:
     variation: float = 0.0
     errors: Mapping[str, float] = field(default_factory=dict)
     dimensions: int = 8
+    omits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:

@@ -300,3 +300,29 @@ def test_after_the_warm_up_the_first_calls_import_next_to_nothing() -> None:
     new = {kind: modules for kind, *modules in map(str.split, done.stdout.splitlines())}
     assert list(new) == ["chat", "stream", "tools", "again"]
     assert all(len(modules) <= 5 for modules in new.values()), new
+
+
+class TestModels:
+    """Whether two groups are served by one model, and what its tokens cost."""
+
+    def test_a_groups_models_are_told_by_their_bare_names_however_it_is_reached(self, adapt: Any) -> None:
+        priced = {**deployment("chat", "azure/deployment-7"), "model_info": {"base_model": "azure/gpt-4.1"}}
+        adapter = adapt(
+            deployment("chat"),
+            priced,
+            deployment("openai/*", "openai/*"),
+            model_group_alias={"talk": "chat"},
+        )
+        assert adapter.models_of("chat") == {"gpt-4o", "deployment-7", "gpt-4.1"}
+        assert adapter.models_of("talk") == adapter.models_of("chat")
+        assert adapter.models_of("openai/gpt-4o-mini") == {"gpt-4o-mini"}
+        assert adapter.models_of("nobody") == set()
+
+    def test_a_token_costs_what_the_dearest_deployment_takes_and_0_where_none_has_a_price(
+        self, adapt: Any
+    ) -> None:
+        dear = deployment("chat", input_cost_per_token=0.5, output_cost_per_token=0.25)
+        adapter = adapt(deployment("chat"), dear, deployment("own", "openai/home-made"))
+        assert adapter.token_price("chat") == (0.5, 0.25)
+        assert adapter.token_price("own") == (0.0, 0.0)
+        assert adapter.token_price("nobody") == (0.0, 0.0)

@@ -230,6 +230,18 @@ class TestLoops:
         loop = asyncio.run(main())
         assert seen == [(loop, "none")]
 
+    def test_a_task_factory_of_the_callers_that_knows_no_context_makes_the_tasks(self, dispatcher: Any) -> None:
+        d, job = dispatcher(2, 2), Job()
+
+        async def go() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_task_factory(lambda loop, coro: asyncio.Task(coro, loop=loop))
+            assert d.admit([job], loop)
+            assert await d.adrain(LONG)
+
+        asyncio.run(go())
+        assert job.endings == ["loop"]
+
     @pytest.mark.parametrize("in_flight", [1, 2, 8])
     def test_what_a_closing_loop_cuts_off_is_finished_on_the_pool_once(
         self, dispatcher: Any, in_flight: int

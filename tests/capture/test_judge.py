@@ -159,12 +159,12 @@ class TestAsking:
         self, sim: Any, drive: Any
     ) -> None:
         with filled(sim, drive, pairs=3) as session:
-            broken = Reply(status=401, error_message=f"wrong key {sim.api_key}")
+            broken = Reply(fault="400", error_message=f"wrong key {sim.api_key}")
             sim.script(JUDGE, says("first"), says("second"), broken, says("first"), says("second"))
             summary = judge(drive, session)
         assert sorted(summary["judge_preference"].to_list(), key=str) == [None, "silent", "silent"]
         (failed,) = summary.filter(pl.col("judge_preference").is_null()).rows(named=True)
-        assert failed["judge_reason"].startswith("silent first: AuthenticationError: ")
+        assert failed["judge_reason"].startswith("silent first: BadRequestError: ")
         assert sim.api_key not in failed["judge_reason"]
         # what a failed call cost is not known
         assert failed["judge_cost_usd"] is None

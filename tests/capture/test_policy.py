@@ -220,6 +220,17 @@ class TestSpending:
         spending = Spending().settle(0, 1.0).settle(0, 0.0)
         assert spending.expect(99.0) == 0.5
 
+    @given(amounts, amounts, amounts)
+    def test_what_a_judge_costs_is_spent_but_says_nothing_of_a_silent_call(
+        self, silent: float, judge: float, expected: float
+    ) -> None:
+        before = Spending(silent + judge).reserve(silent).settle(silent, silent)
+        after = before.reserve(expected).settle_judge(expected, judge)
+        assert after.spent == silent + judge
+        assert after.expect(None) == pytest.approx(before.expect(None), abs=1e-9)
+        assert after.reserved == pytest.approx(0, abs=1e-9)
+        assert not after.allows()
+
     def test_the_first_call_is_expected_to_cost_what_its_primary_did(self) -> None:
         assert Spending().expect(0.25) == 0.25
         assert Spending().expect(None) == 0.0

@@ -186,7 +186,7 @@ def test_alphas_near_one_are_no_trouble() -> None:
     assert 0 < unit_radius(100, 0.99, 500) < unit_radius(100, 0.5, 500)
 
 
-@given(st.lists(st.tuples(st.floats(0.01, 10), st.floats(0, 10)), min_size=2, max_size=30))
+@given(st.lists(st.tuples(st.floats(0.01, 10), st.just(0.0) | st.floats(1e-3, 10)), min_size=2, max_size=30))
 def test_the_ends_of_a_ratio_are_where_the_difference_is_just_told(pairs: list[tuple[float, float]]) -> None:
     a, b = (np.array(column) for column in zip(*pairs, strict=True))
     codes = np.arange(len(a)) // 2
@@ -209,7 +209,10 @@ def test_a_ratio_waits_for_pairs_and_clusters_and_for_a_total_that_is_not_zero()
     assert len(A) == BURN_IN_RATIO
     assert ratio_of_totals(A, B, 0.05)[1] < 1
     assert ratio_of_totals(A, B, 0.05, PRICES % (CLUSTERS - 1)) == unknown
-    assert ratio_of_totals(A, B, 0.05, PRICES % CLUSTERS)[1] < 1
+    in_clusters = ratio_of_totals(A, B, 0.05, PRICES % CLUSTERS)
+    assert in_clusters == ratio_of_totals(A, B, 0.05, PRICES % CLUSTERS, t_opt=T_OPT_CLUSTERS)
+    assert in_clusters != ratio_of_totals(A, B, 0.05, PRICES % CLUSTERS, t_opt=T_OPT)
+    assert in_clusters[1] < 1
     assert ratio_of_totals(np.zeros(200), B, 0.05) == unknown
     one_price = np.zeros(200)
     one_price[7] = 1.0

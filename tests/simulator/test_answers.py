@@ -168,3 +168,11 @@ def test_another_wording_calls_the_same_tool() -> None:
     ask = Ask("Find it", "Find order A-17", tools=(("look_up", TOOL["function"]["parameters"]),))
     usual, other = (answer_to(SimulatedModel("a"), ask, 0, wording=wording) for wording in ("", "w"))
     assert usual == other
+
+
+def test_a_model_leaves_out_of_its_json_the_fields_it_omits_and_no_others() -> None:
+    ask = Ask("Turn it into a ticket.", "Where is A-1?", schema=TOOL["function"]["parameters"])
+    whole = json.loads(answer_to(SimulatedModel("a", agreement=1.0), ask, 0).text or "")
+    lacking = json.loads(answer_to(SimulatedModel("a", agreement=1.0, omits=("limit",)), ask, 0).text or "")
+    assert "limit" in whole
+    assert lacking == {name: value for name, value in whole.items() if name != "limit"}

@@ -1,0 +1,203 @@
+"""The gates as a forest plot: one line a gate, its interval beside its margin.
+
+Ratios, shares and the user's own numbers have no scale in common, so each line has its own: the margin is in
+the middle, and the end of the interval that is farthest from it is at 1. What passes is on the left.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log
+from typing import TYPE_CHECKING, Any
+
+from mirrorkit.notebook import theme, words
+from mirrorkit.notebook.compared import Compared
+from mirrorkit.notebook.words import GateLine
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+LINES_SHOWN = 24
+"""The most gates that are drawn."""
+
+_EDGE = 1.15
+_SYMBOLS = {"passed": "circle", "failed": "x", "open": "circle-open"}
+_PASSES, _FAILS = "rgba(0, 158, 115, 0.13)", "rgba(213, 94, 0, 0.13)"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One gate's line: from -1 (farthest on the side that passes) to 1, 0 the margin; None is unknown."""
+
+    label: str
+    text: str
+    state: str
+    effect: float | None
+    every_look: tuple[float, float] | None
+    one_look: tuple[float, float] | None
+    no_effect: float | None
+
+
+def marks(comparison: Compared) -> list[Mark]:
+    """The gates' lines, in the order of `comparison.gates`."""
+    rows = {(row["arm"], row["metric"]): row for row in words.main_rows(comparison.table)}
+    gates = comparison.gates.to_dicts()
+    several = comparison.gates["arm"].n_unique() > 1
+    return [
+        _mark(
+            gate,
+            line,
+            rows.get((gate["arm"], gate["metric"]), {}),
+            comparison.plan.metric(gate["metric"]).better == "lower",
+            several,
+        )
+        for gate, line in zip(gates, words.gate_lines(comparison), strict=True)
+    ]
+
+
+def _mark(
+    gate: Mapping[str, Any], line: GateLine, row: Mapping[str, Any], lower: bool, several: bool
+) -> Mark:
+    is_ratio = "ratio" in row.get("estimand", "")
+
+    def beyond(value: float | None) -> float | None:
+        if value is None or (is_ratio and value <= 0):
+            return None
+        distance = log(value) - log(gate["margin"]) if is_ratio else value - gate["margin"]
+        return theme.finite(distance if lower else -distance)
+
+    ends = [beyond(row.get(name)) for name in ("low", "high", "one_look_low", "one_look_high")]
+    effect = beyond(gate["effect"])
+    known = [abs(end) for end in ends if end is not None]
+    # with no interval there is nothing to say how far is far
+    scale = max([*known, abs(effect or 0.0)] if known else [2 * abs(effect or 0.0)]) or 1.0
+
+    def at(distance: float | None) -> float | None:
+        return None if distance is None else theme.finite(distance / scale)
+
+    no_effect = at(
+        beyond(1.0 if is_ratio else 0.0 if row.get("estimand", "").startswith("difference") else None)
+    )
+    arm = f"{theme.escape(line.arm, 24)}: " if several else ""
+    known_interval = "" if line.every_look == "–" else f" ({line.every_look})"
+    return Mark(
+        f"{arm}{theme.escape(line.gate)}<br>{_standing(gate, line)}",
+        theme.escape(f"{line.effect}{known_interval}", 80),
+        gate["state"],
+        at(effect),
+        _span(at(ends[0]), at(ends[1]), lower),
+        _span(at(ends[2]), at(ends[3]), lower),
+        no_effect if no_effect is not None and 0.02 < abs(no_effect) <= 1 else None,
+    )
+
+
+def _standing(gate: Mapping[str, Any], line: GateLine) -> str:
+    decided = gate["state"] != "open"
+    return f"{line.state} {line.pairs} pairs" if decided else f"{line.state}, {theme.escape(line.pairs)}"
+
+
+def _span(low: float | None, high: float | None, lower: bool) -> tuple[float, float] | None:
+    """From left to right; an end that is unknown is beyond the edge."""
+    if low is None and high is None:
+        return None
+    left, right = (low, high) if lower else (high, low)
+    return (-_EDGE if left is None else left, _EDGE if right is None else right)
+
+
+def height(gates: list[Mark]) -> int:
+    """How high the panel is, in pixels."""
+    return 60 + 58 * max(2, min(len(gates), LINES_SHOWN))
+
+
+def draw(figure: "Figure", at: tuple[int, int], gates: list[Mark], alpha: float) -> None:
+    """Draw the gates as a panel of a figure."""
+    if not gates:
+        theme.say(figure, at, "no gates are set")
+        return
+    shown = gates[:LINES_SHOWN]
+    row, column = at
+    level = f"{100 * (1 - alpha):g} %"
+    _add(figure, at, _spans([mark.every_look for mark in shown], f"{level}, every look", 11, 0.45))
+    _add(figure, at, _spans([mark.one_look for mark in shown], f"{level}, one look", 3, 1.0))
+    _add(figure, at, _dots(shown))
+    _add(figure, at, _ticks(shown))
+    for x0, x1, color in ((-_EDGE, 0, _PASSES), (0, _EDGE, _FAILS)):
+        figure.add_vrect(x0=x0, x1=x1, fillcolor=color, line_width=0, layer="below", row=row, col=column)
+    figure.add_vline(x=0, line={"color": theme.TEXT, "width": 2}, layer="below", row=row, col=column)
+    more = f"<br>and {len(gates) - len(shown):,} more in .gates" if len(gates) > len(shown) else ""
+    figure.update_xaxes(
+        range=[-_EDGE, _EDGE],
+        tickvals=[-0.6, 0, 0.6],
+        ticktext=["← passes", "margin", "fails →"],
+        showgrid=False,
+        title_text=f"each gate on its own scale; thick: {level} at every look,<br>thin: one look; │: no difference{more}",
+        row=row,
+        col=column,
+    )
+    figure.update_yaxes(
+        range=[len(shown) - 0.4, -0.75],
+        tickvals=list(range(len(shown))),
+        ticktext=[mark.label for mark in shown],
+        showgrid=False,
+        ticks="",
+        row=row,
+        col=column,
+    )
+
+
+def _add(figure: "Figure", at: tuple[int, int], trace: dict[str, Any]) -> None:
+    figure.add_trace({"type": "scatter", "showlegend": False, **trace}, row=at[0], col=at[1])
+
+
+def _spans(spans: list[tuple[float, float] | None], name: str, width: int, opacity: float) -> dict[str, Any]:
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for y, span in enumerate(spans):
+        if span is not None:
+            xs += [*span, None]
+            ys += [y, y, None]
+    return {
+        "name": name,
+        "mode": "lines",
+        "x": xs,
+        "y": ys,
+        "line": {"color": theme.TEXT, "width": width},
+        "opacity": opacity,
+        "hoverinfo": "skip",
+    }
+
+
+def _dots(shown: list[Mark]) -> dict[str, Any]:
+    known = [(y, mark) for y, mark in enumerate(shown) if mark.effect is not None]
+    return {
+        "name": "effect",
+        "mode": "markers+text",
+        "x": [mark.effect for _, mark in known],
+        "y": [y for y, _ in known],
+        "marker": {
+            "symbol": [_SYMBOLS[mark.state] for _, mark in known],
+            "size": 12,
+            "color": theme.TEXT,
+            "line": {"width": 2, "color": theme.TEXT},
+        },
+        "text": [mark.text for _, mark in known],
+        "textposition": [_beside(mark.effect or 0.0) for _, mark in known],
+        "cliponaxis": False,
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _beside(place: float) -> str:
+    """Texts stay within the panel."""
+    return "top center" if abs(place) < 0.25 else "top left" if place > 0 else "top right"
+
+
+def _ticks(shown: list[Mark]) -> dict[str, Any]:
+    known = [(y, mark.no_effect) for y, mark in enumerate(shown) if mark.no_effect is not None]
+    return {
+        "name": "no difference",
+        "mode": "markers",
+        "x": [place for _, place in known],
+        "y": [y for y, _ in known],
+        "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 1.5, "color": theme.TEXT}},
+        "hovertemplate": "no difference<extra></extra>",
+    }
