@@ -237,7 +237,7 @@ def look(
     if outputs:
         kept = kept or Kept()
         missing = kept.missing(pairs, plan.rules)
-        with progress_bar(missing, "comparing answers", progress and missing > _LONG) as step:
+        with progress_bar(missing, "comparing answers", progress and missing > _LONG, "pairs") as step:
             found = kept.of(pairs, plan.rules, step)
     told = analyse(measured(pairs, plan, found), plan, before=before, looks=looks)
     return Comparison(pairs.clone(), plan, told)

@@ -250,7 +250,7 @@ class MirrorSession(Readable):
         (1, 'gpt-4.1')
         """
         judge, rows = self._judging(model, rubric, sample, arm, labelled, concurrency)
-        with progress_bar(len(rows), "judging", progress) as show:
+        with progress_bar(len(rows), "judging", progress, "pairs") as show:
             run_all(rows, judge.judge, concurrency, lambda: True, show, self._batch_workers)
         return judge.summary(self.frame)
 
@@ -267,7 +267,7 @@ class MirrorSession(Readable):
     ) -> pl.DataFrame:
         """The same, awaiting, on the running loop; see `judge`."""
         judge, rows = self._judging(model, rubric, sample, arm, labelled, concurrency)
-        with progress_bar(len(rows), "judging", progress) as show:
+        with progress_bar(len(rows), "judging", progress, "pairs") as show:
             await arun_all(rows, judge.ajudge, concurrency, lambda: True, show)
         return judge.summary(self.frame)
 

@@ -24,9 +24,11 @@ HEAVY = (
     "nest_asyncio",
     "mcp",
 )
-HEAVY += ("numpy", "pandas", "pyarrow", "nest_asyncio2", "yaml")
+HEAVY += ("numpy", "pandas", "pyarrow", "nest_asyncio2", "yaml", "rapidfuzz", "jsonschema")
+# what a comparison is worked out with; scipy.stats alone would take two seconds
+ARITHMETIC = {"numpy", "scipy", "rapidfuzz"}
 
-LOADED = f"import sys, json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+LOADED = f"import sys, json; print(json.dumps([m for m in {(*HEAVY, "scipy.stats")!r} if m in sys.modules]))"
 
 
 def run(script: str, *args: str) -> Any:
@@ -61,15 +63,27 @@ def recording(tmp_path: Path) -> str:
         "",
         "mk.load(sys.argv[1])",
         "mk.load(sys.argv[1]).frame",
-        "mk.load(sys.argv[1]).compare()",
-        "mk.load(sys.argv[1]).compare().table",
-        "mk.compare(mk.load(sys.argv[1]).frame)",
+        "mk.load(sys.argv[1]).label('p', 'tie')",
         "mk.compare; mk.Comparison; mk.Request; mk.errors; dir(mk)",
         "mk.notebook",
     ],
 )
 def test_importing_and_reading_load_nothing_heavy(use: str, recording: str) -> None:
     assert run(f"import sys\nimport mirrorkit as mk\n{use}\n{LOADED}", recording) == []
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "mk.load(sys.argv[1]).compare()",
+        "str(mk.load(sys.argv[1]).compare(gates={'cost': 1.0}).verdict)",
+        "mk.compare(mk.load(sys.argv[1]).frame)._repr_mimebundle_()",
+    ],
+)
+def test_comparing_loads_the_arithmetic_and_nothing_else(use: str, recording: str) -> None:
+    loaded = set(run(f"import sys\nimport mirrorkit as mk\n{use}\n{LOADED}", recording))
+    assert "numpy" in loaded
+    assert loaded <= ARITHMETIC
 
 
 def test_the_check_sees_what_is_loaded(recording: str) -> None:
@@ -102,7 +116,7 @@ ORDERS = {
     "compare first": "c = mk.compare(pl.read_parquet(f)); r = mk.load(f)",
     "the method first": "r = mk.load(f); c = r.compare(); mk.compare(r.frame)",
     "the room first": "import mirrorkit.compare.estimates; c = mk.compare(mk.load(f).frame); r = mk.load(f)",
-    "the room after": "r = mk.load(f); import mirrorkit.compare.outputs; c = mk.compare(r.frame)",
+    "the room after": "r = mk.load(f); import mirrorkit.compare.gates; c = mk.compare(r.frame)",
     "the session first": "mk.MirrorSession; r = mk.load(f); c = mk.compare(r.frame)",
     "from imports": "from mirrorkit import compare, load; r = load(f); c = compare(r.frame)",
     "the room by name": "from importlib import import_module; import_module('mirrorkit.compare'); "

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from mirrorkit.compare.looked import Looked
 from mirrorkit.comparison import Comparison
 from mirrorkit.errors import LabelError, RecordingError
 from mirrorkit.recording import Readable, Recording, describe, load
@@ -101,6 +102,8 @@ def test_a_recording_is_compared_as_its_frame_is() -> None:
 def test_whatever_has_a_frame_is_readable(tmp_path: Path) -> None:
     class Live(Readable):
         frame = frame(2)
+        complete_before = None
+        _looked = Looked()
 
     Live().to_parquet(tmp_path / "live.parquet")
     assert len(load(tmp_path / "live.parquet")) == 2

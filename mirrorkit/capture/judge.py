@@ -198,7 +198,7 @@ class Judge:
         return self._recorder.pricer.call(seen, kwargs["messages"], None, "completion")
 
     def _expected(self, row: Row) -> float:
-        """What both orders will cost: the mean of the latest, or, before there is one, by length and price."""
+        """What both orders will cost: the mean of the latest; before there is one, by length and price."""
         if latest := self._costs[-_LATEST:]:
             return sum(latest) / len(latest)
         given = sum(len(m["content"]) for m in prompt(row, ORDERS[0], self._rubric)) / _CHARACTERS_A_TOKEN

@@ -71,6 +71,9 @@ def _once(frame: pl.DataFrame) -> pl.DataFrame:
 def _decide(
     of_arms: Mapping[str, pl.DataFrame], drawn: Mapping[tuple[str, str], Evidence], plan: Plan, primary: str
 ) -> tuple[list[GateResult], Verdict]:
+    if not of_arms:
+        waiting = "Keep collecting: every pair so far waits for an older request that is still under way."
+        return [], Verdict("keep collecting", waiting)
     silent = {arm: pairs for arm, pairs in of_arms.items() if arm != CONTROL}
     starts = {arm: int(pairs[TIME][0]) for arm, pairs in silent.items()}
     results: list[GateResult] = []

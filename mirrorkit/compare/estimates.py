@@ -79,17 +79,17 @@ def _ratio(evidence: Evidence, alpha: float) -> Row:
     """The geometric mean of the pairs' ratios, from the mean of their logarithms."""
     logs, clusters = evidence.values, evidence.clusters
     sides = [mean_of(np.log(side)) for side in (evidence.primary, evidence.silent)]
-    effect = mean_of(logs)
+    effect = _exp(mean_of(logs))
     return row(
         evidence,
         evidence.metric.estimand,
         evidence.metric.unit,
         (_exp(sides[0]), _exp(sides[1])),
-        _exp(effect),
+        effect,
         _exp_both(two_sided(logs, alpha, clusters)),
         _exp_both(onelook.paired_t(logs, alpha, clusters)),
         *_told(evidence),
-        why=too_few(evidence),
+        why=too_few(evidence) if effect is not None else "no ratio: it is too large",
     )
 
 

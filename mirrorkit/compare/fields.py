@@ -4,6 +4,8 @@ import numpy as np
 import polars as pl
 
 from mirrorkit.compare.betting import bounds
+from mirrorkit.compare.evidence import Whole
+from mirrorkit.compare.intervals import of_bounded
 from mirrorkit.records import CONTROL
 
 MOST_PATHS = 200
@@ -40,7 +42,8 @@ def fields(frame: pl.DataFrame, found: pl.DataFrame, alpha: float = 0.05) -> pl.
     Over the `n_control` requests that also have such a control pair, `control` is the share in which the
     primary differs there from itself, and `net` by how much more often the silent model does: the mean of
     1{differs from the silent} - 1{differs from the control}, from -1 to 1. `low` and `high` are its
-    anytime-valid interval by betting, at `alpha` divided by the arm's paths. `reading` is `differs`
+    anytime-valid interval, at `alpha` divided by the arm's paths: by betting, or clustered where
+    conversations (`cluster`) have several requests. `reading` is `differs`
     (`low` is above 0), `noise` (it differs in control too, and the interval holds 0), else `open`.
 
     >>> from mirrorkit.compare.differences import differences
@@ -49,22 +52,23 @@ def fields(frame: pl.DataFrame, found: pl.DataFrame, alpha: float = 0.05) -> pl.
     ['arm', 'path', 'n', 'differs']
     """
     pairs = (
-        frame.select("arm", "request_id", changes=found["changes"])
+        frame.select("arm", "request_id", "cluster", changes=found["changes"])
         .filter(pl.col("changes").is_not_null())
         .with_row_index("pair")
     )
-    places = _places(pairs)
+    places, requests = _places(pairs), _requests(pairs)
+    both = _both(requests, places)
     table = _shares(pairs, places).join(
-        _against_control(pairs, places), on=["arm", "path"], how="left", maintain_order="left"
+        _against_control(both), on=["arm", "path"], how="left", maintain_order="left"
     )
-    requests = _requests(pairs).group_by("arm").agg(n_control=pl.len())
-    table = table.join(requests, on="arm", how="left", maintain_order="left").with_columns(
+    counts = requests.group_by("arm").agg(n_control=pl.len())
+    table = table.join(counts, on="arm", how="left", maintain_order="left").with_columns(
         pl.col("n_control", "more", "less", "in_control").fill_null(0)
     )
     counted = pl.when(pl.col("n_control") > 0)
     return (
         table.with_columns(
-            *_intervals(table, alpha),
+            *_intervals(table, requests, both, alpha),
             control=counted.then(pl.col("in_control") / pl.col("n_control")),
             net=counted.then((pl.col("more") - pl.col("less")) / pl.col("n_control")),
         )
@@ -103,37 +107,60 @@ def _shares(pairs: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
 
 def _requests(pairs: pl.DataFrame) -> pl.DataFrame:
     """The requests with both a silent and a control pair: one row per silent arm and request."""
-    once = pairs.select("arm", "request_id", "pair").unique(["arm", "request_id"], keep="first")
+    once = pairs.drop("changes").unique(["arm", "request_id"], keep="first", maintain_order=True)
     control = once.filter(pl.col("arm") == CONTROL).select("request_id", control_pair="pair")
-    return once.filter(pl.col("arm") != CONTROL).join(control, on="request_id")
+    silent = once.filter(pl.col("arm") != CONTROL)
+    return silent.join(control, on="request_id", how="inner", maintain_order="left").with_columns(
+        place=pl.int_range(pl.len()).over("arm"),
+        code=pl.col("cluster").rank("dense").fill_null(0).cast(pl.Int64) - 1,
+    )
 
 
-def _against_control(pairs: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
+def _both(requests: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
+    """Each path that differs in a request's silent pair or in its control pair, and in which of the two."""
+    hits = places.select("pair", "path").unique()
+    of_silent = requests.join(hits, on="pair").with_columns(silent=True, control=False)
+    of_control = requests.join(hits, left_on="control_pair", right_on="pair").with_columns(
+        silent=False, control=True
+    )
+    columns = ["arm", "place", "path", "silent", "control"]
+    together = pl.concat([of_silent.select(columns), of_control.select(columns)])
+    return together.group_by("arm", "place", "path").agg(pl.col("silent", "control").any())
+
+
+def _against_control(both: pl.DataFrame) -> pl.DataFrame:
     """In how many requests a path differs in the silent pair alone, in the control alone, in the control."""
-    requests, hits = _requests(pairs), places.select("pair", "path").unique()
-    silent = requests.join(hits, on="pair").select("arm", "request_id", "path", silent=True, control=False)
-    control = requests.join(hits, left_on="control_pair", right_on="pair").select(
-        "arm", "request_id", "path", silent=False, control=True
-    )
-    return (
-        pl.concat([silent, control])
-        .group_by("arm", "request_id", "path")
-        .agg(pl.col("silent", "control").any())
-        .group_by("arm", "path")
-        .agg(
-            more=(pl.col("silent") & ~pl.col("control")).sum().cast(pl.Int64),
-            less=(pl.col("control") & ~pl.col("silent")).sum().cast(pl.Int64),
-            in_control=pl.col("control").sum(),
-        )
+    return both.group_by("arm", "path").agg(
+        more=(pl.col("silent") & ~pl.col("control")).sum().cast(pl.Int64),
+        less=(pl.col("control") & ~pl.col("silent")).sum().cast(pl.Int64),
+        in_control=pl.col("control").sum(),
     )
 
 
-def _intervals(table: pl.DataFrame, alpha: float) -> tuple[pl.Series, pl.Series]:
-    """The interval of each row's mean of Z, null without control: one bet per path, on counts."""
-    rows = table.select("n_control", "more", "less", shown=pl.len().over("arm")).iter_rows()
-    ends = [_interval(n, more, less, alpha / shown) for n, more, less, shown in rows]
+def _intervals(
+    table: pl.DataFrame, requests: pl.DataFrame, both: pl.DataFrame, alpha: float
+) -> tuple[pl.Series, pl.Series]:
+    """The interval of each row's mean of Z, null without control."""
+    conversations = _conversations(requests)
+    ends = []
+    for row in table.with_columns(shown=pl.len().over("arm")).iter_rows(named=True):
+        codes, share = conversations.get(row["arm"]), alpha / row["shown"]
+        if codes is None:
+            ends.append(_interval(row["n_control"], row["more"], row["less"], share))
+            continue
+        hit = both.filter(pl.col("arm").eq(row["arm"]) & pl.col("path").eq(row["path"]))
+        z = np.zeros(len(codes))
+        z[hit["place"].to_numpy()] = hit["silent"].cast(pl.Float64) - hit["control"].cast(pl.Float64)
+        ends.append(of_bounded(z, (-1.0, 1.0), share, codes) or (None, None))
     low, high = ([end[at] for end in ends] for at in (0, 1))
     return pl.Series("low", low, dtype=pl.Float64), pl.Series("high", high, dtype=pl.Float64)
+
+
+def _conversations(requests: pl.DataFrame) -> dict[str, Whole]:
+    """The codes of the clusters of each arm's requests, of the arms in which some come twice."""
+    known = requests.filter(pl.col("code") >= 0)
+    again = known.filter(pl.struct("arm", "code").is_duplicated())["arm"].unique()
+    return {arm: requests.filter(pl.col("arm") == arm)["code"].to_numpy() for arm in again}
 
 
 def _interval(n: int, more: int, less: int, alpha: float) -> tuple[float | None, float | None]:

@@ -1,6 +1,5 @@
 """When a gate passes and when it fails: at the first prefix of the pairs whose sequence clears the margin."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, isfinite, log
 
@@ -10,13 +9,8 @@ import numpy.typing as npt
 from mirrorkit.compare import betting
 from mirrorkit.compare.evidence import Evidence, Floats
 from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits
-from mirrorkit.compare.sequences import (
-    T_OPT,
-    T_OPT_CLUSTERS,
-    Running,
-    running,
-    unit_radius,
-)
+from mirrorkit.compare.metrics import BuiltIn
+from mirrorkit.compare.sequences import T_OPT, T_OPT_CLUSTERS, Running, running, unit_radius
 
 MOST_PAIRS = 10_000_000
 """Beyond so many pairs an estimate of those still needed says nothing."""
@@ -34,9 +28,9 @@ def crossing(evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: 
     """The first prefix at which the gate "effect beyond `margin`" passes, and the first at which it fails.
 
     `margin` is on the scale of the effect; the alphas are one-sided, one for each pair of the evidence.
-    Bounded metrics and medians: grid betting at the margin while no cluster has come twice, exact (Waudby-Smith and
-    Ramdas 2024). From there on, and for all other metrics: the asymptotic confidence sequence
-    (Waudby-Smith et al. 2024), clustered where clusters repeat (Miller 2024).
+    Bounded metrics and medians: grid betting at the margin while no cluster has come twice, exact
+    (Waudby-Smith and Ramdas 2024). From there on, and for all other metrics: the asymptotic confidence
+    sequence (Waudby-Smith et al. 2024), clustered where clusters repeat (Miller 2024).
     """
     if not len(evidence):
         return Crossing(None, None)
@@ -52,19 +46,14 @@ def crossing(evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: 
 
 
 def _asymptotic(
-    evidence: Evidence, margin: float, alpha_below: Floats, alpha_above: Floats, start: int = 0
+    evidence: Evidence, margin: float, alpha_below: Floats, alpha_above: Floats
 ) -> tuple[int | None, int | None]:
-    """The first prefix, from `start` on, at which the effect is known to be below and above the margin."""
-    run = excess(evidence, margin)
-
-    def first(clears: Callable[[Floats], npt.NDArray[np.bool_]], alpha: Floats) -> int | None:
-        radius = run.radius(alpha, one_sided=True, burn_in=burn_in_of(evidence.metric))
-        at = np.flatnonzero(clears(radius)[start:])
-        return int(at[0]) + start if at.size else None
-
-    below = first(lambda radius: run.mean + radius < 0, alpha_below)
-    above = first(lambda radius: run.mean - radius > 0, alpha_above)
-    return below, above
+    """The first prefix at which the effect is known to be below the margin, and the first for above."""
+    run, burn_in = excess(evidence, margin), burn_in_of(evidence.metric)
+    below, above = (
+        run.radius(alpha, one_sided=True, burn_in=burn_in) for alpha in (alpha_below, alpha_above)
+    )
+    return _first(run.mean + below < 0), _first(run.mean - above > 0)
 
 
 def _bounded(
@@ -72,29 +61,40 @@ def _bounded(
 ) -> tuple[int | None, int | None]:
     """The same for a mean of bounded values."""
     bounds = limits(evidence.metric)
-    alone = _alone(evidence)
-    x = in_unit(evidence.values[:alone], bounds)
-    m = float(in_unit(np.array(margin), bounds))
-    below = betting.first_rejection(x, m, -np.log(alpha_below[:alone]))
-    above = betting.first_rejection(1 - x, 1 - m, -np.log(alpha_above[:alone]))
-    if alone < len(evidence) and (below is None or above is None):
-        later = _asymptotic(evidence, margin, alpha_below, alpha_above, start=alone)
-        below = later[0] if below is None else below
-        above = later[1] if above is None else above
-    return below, above
+    x, m = in_unit(evidence.values, bounds), float(in_unit(np.array(margin), bounds))
+    return _below(evidence, x, m, alpha_below), _below(evidence, 1 - x, 1 - m, alpha_above)
 
 
 def _median(
     evidence: Evidence, margin: float, alpha_below: Floats, alpha_above: Floats
 ) -> tuple[int | None, int | None]:
     """The same for a median: it is below the margin if under half of the values are at or above it."""
+    sides = (evidence.values >= margin, evidence.values <= margin)
+    at_or_above, at_or_below = (side.astype(np.float64) for side in sides)
+    return _below(evidence, at_or_above, 0.5, alpha_below), _below(evidence, at_or_below, 0.5, alpha_above)
+
+
+def _below(evidence: Evidence, x: Floats, m: float, alpha: Floats) -> int | None:
+    """The first prefix at which the mean of `x`, each within 0 … 1, is known to be below `m`."""
     alone = _alone(evidence)
-    values = evidence.values[:alone]
-    at_or_above, at_or_below = ((values >= margin).astype(np.float64), (values <= margin).astype(np.float64))
-    return (
-        betting.first_rejection(at_or_above, 0.5, -np.log(alpha_below[:alone])),
-        betting.first_rejection(at_or_below, 0.5, -np.log(alpha_above[:alone])),
-    )
+    found = betting.first_rejection(x[:alone], m, -np.log(alpha[:alone]))
+    if found is not None or alone == len(x):
+        return found
+    run = running((x - m) / _reach(evidence.metric), evidence.clusters, bounded=True)
+    radius = run.radius(alpha, one_sided=True, burn_in=burn_in_of(evidence.metric))
+    return _first((run.mean + radius < 0) & (run.pairs > alone))
+
+
+def _first(holds: npt.NDArray[np.bool_]) -> int | None:
+    return int(holds.argmax()) if holds.any() else None
+
+
+def _reach(metric: BuiltIn) -> float:
+    """How far from the usual a value can be, mapped to 0 … 1: sides' differences are usually in its middle.
+
+    The sequence takes its half counts from values that reach to 1.
+    """
+    return 0.5 if metric.kind == "shares" else 1.0
 
 
 def _alone(evidence: Evidence) -> int:
@@ -112,16 +112,16 @@ def excess(evidence: Evidence, margin: float) -> Running:
     metric = evidence.metric
     if metric.kind == "totals":
         beyond = evidence.silent - margin * evidence.primary
-    elif metric.kind == "median":
-        beyond = np.sign(evidence.values - margin)
     elif metric.kind == "ratio":
         beyond = evidence.values - log(margin)
+    elif metric.kind == "median":
+        beyond = np.sign(evidence.values - margin) / 2
+    elif is_bounded(metric):
+        low, high = limits(metric)
+        beyond = (evidence.values - margin) / (high - low) / _reach(metric)
     else:
         beyond = evidence.values - margin
-    if is_bounded(metric):
-        # the sequence takes its half counts from values within -1 … 1
-        beyond = beyond / max(map(abs, limits(metric)))
-    return running(beyond, evidence.clusters, bounded=is_bounded(metric))
+    return running(beyond, evidence.clusters, bounded=is_bounded(metric) or metric.kind == "median")
 
 
 def pairs_needed(
@@ -138,13 +138,14 @@ def pairs_needed(
     mean = float(run.mean[-1])
     passes = mean < 0 if evidence.metric.better == "lower" else mean > 0
     alpha = alpha_pass if passes else alpha_fail
-    if evidence.metric.kind == "median" or (is_bounded(evidence.metric) and not run.clustered):
+    bets = evidence.metric.kind == "median" or is_bounded(evidence.metric)
+    if bets and not run.clustered:
         return _by_growth(evidence, margin, mean, alpha), passes
     return _by_radius(run, mean, alpha, burn_in_of(evidence.metric)), passes
 
 
 def _by_radius(run: Running, mean: float, alpha: float, burn_in: int) -> int | None:
-    """The pairs at which the sequence's radius, at today's standard deviation, is as small as the distance."""
+    """The pairs at which the radius, at today's standard deviation, is as small as the distance."""
     sd, groups, pairs = float(run.sd[-1]), float(run.groups[-1]), float(run.pairs[-1])
     if not (isfinite(mean) and isfinite(sd)) or mean == 0:
         return None
@@ -155,7 +156,7 @@ def _by_radius(run: Running, mean: float, alpha: float, burn_in: int) -> int | N
 
 
 def _by_growth(evidence: Evidence, margin: float, mean: float, alpha: float) -> int | None:
-    """The pairs at which the best bettor's wealth, at today's rate of growth, is large enough."""
+    """The pairs at which the bettors' wealth, at today's rates of growth, is large enough."""
     if evidence.metric.kind == "median":
         x, m = (evidence.values >= margin).astype(np.float64), 0.5
     else:
@@ -167,8 +168,9 @@ def _by_growth(evidence: Evidence, margin: float, mean: float, alpha: float) -> 
     if len(values) > betting.MOST_DISTINCT:
         values, counts = np.unique(x.round(4), return_counts=True)
     gains = np.log1p(betting.BETS[:, None] * ((m - values) / (1 - m))) @ counts / len(x)
-    growth = float(gains.max())
-    if growth <= 0:
-        return None
-    needed = (log(len(betting.BETS)) - log(alpha)) / growth
-    return ceil(needed) if needed < MOST_PAIRS else None
+    n = np.geomspace(1, MOST_PAIRS, 400)
+    fortunes = gains[:, None] * n
+    most = fortunes.max(axis=0)
+    wealth = most + np.log(np.exp(fortunes - most).mean(axis=0))
+    enough = np.flatnonzero(wealth >= -log(alpha))
+    return ceil(n[enough[0]]) if enough.size else None

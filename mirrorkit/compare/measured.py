@@ -30,17 +30,22 @@ class Kept:
 
     def of(self, frame: pl.DataFrame, rules: Rules, step: Step = lambda rows: None) -> pl.DataFrame:
         """The differences of every row; `step` is told of each so many rows that are done."""
-        before = self._found if self._found is not None and self._rules == rules else None
-        done = 0 if before is None or before.height > frame.height else before.height
+        before = self._known(frame, rules)
+        done = 0 if before is None else before.height
         new = differences(frame[done:], rules, step)
-        found = new if before is None or not done else pl.concat([before, new])
+        found = new if before is None else pl.concat([before, new])
         self._rules, self._found = rules, found
         return found
 
     def missing(self, frame: pl.DataFrame, rules: Rules) -> int:
         """How many rows are still to be worked out."""
-        known = self._found is not None and self._rules == rules
-        return frame.height - (self._found.height if known and self._found is not None else 0)
+        before = self._known(frame, rules)
+        return frame.height - (0 if before is None else before.height)
+
+    def _known(self, frame: pl.DataFrame, rules: Rules) -> pl.DataFrame | None:
+        found = self._found
+        usable = found is not None and self._rules == rules and found.height <= frame.height
+        return found if usable else None
 
 
 def measured(frame: pl.DataFrame, plan: Plan, found: pl.DataFrame | None = None) -> pl.DataFrame:

@@ -83,8 +83,8 @@ def _of_the_record(pairs: pl.DataFrame, background: Background) -> Iterator[Pitf
             9,
             None,
             f"{_pairs(clustered.height)} belong to {clustered['cluster'].n_unique():,} conversations or "
-            "users: they are not independent, so intervals are those of conversations; and within one the silent "
-            "model answers the primary's history, not its own.",
+            "users: they are not independent, so intervals are those of conversations; and within one the "
+            "silent model answers the primary's history, not its own.",
         )
     judged = pairs["judge_preference"].drop_nulls()
     if len(judged) and not pairs["preference"].count():

@@ -89,6 +89,7 @@ def median_ratio_row(evidence: Evidence, alpha: float) -> Row:
     """The median of the pairs' ratios, where a side that failed took for ever; exact at every look."""
     ratios = evidence.values
     independent = evidence.clusters is None
+    effect = _median(ratios)
     every_look = _between(ratios, betting.quantile_ranks(len(ratios), 0.5, alpha)) if independent else None
     one_look = _between(ratios, onelook.median_ranks(len(ratios), alpha)) if independent else None
     return row(
@@ -96,11 +97,15 @@ def median_ratio_row(evidence: Evidence, alpha: float) -> Row:
         evidence.metric.estimand,
         evidence.metric.unit,
         (_median(evidence.primary), _median(evidence.silent)),
-        _median(ratios),
+        effect,
         every_look,
         one_look,
-        why=_no_interval(evidence, 0.5, alpha),
+        why=_endless(effect) or _no_interval(evidence, 0.5, alpha),
     )
+
+
+def _endless(effect: float | None) -> str:
+    return "the median is infinite: the silent side failed in most pairs" if effect == np.inf else ""
 
 
 def _median(values: Floats) -> float | None:

@@ -84,7 +84,7 @@ def cost(pairs: pl.DataFrame) -> "Figure":
 
 
 def outputs(pairs: pl.DataFrame, fields: pl.DataFrame) -> "Figure":
-    """How the answers differ: likeness beside the control arm's, JSON fields, lengths, finish reasons, errors.
+    """How the answers differ: likeness beside the control's, JSON fields, lengths, finish reasons, errors.
 
     `pairs` is measured (see `mirrorkit.compare.measured`), `fields` is `mirrorkit.compare.fields.fields`'s.
 

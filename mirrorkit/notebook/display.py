@@ -11,7 +11,7 @@ from mirrorkit.notebook.words import ArmLines, GateLine, Line, Lines
 WIDTH = 100
 
 _WARNINGS_SHOWN = 8
-_WIDTHS = (9, 12, 12, 14, 23)
+_WIDTHS = (8, 11, 11, 14, 23)
 _GATE_WIDTHS = (11, 22, 14, 23)
 _HEAD = ("metric", "pairs", "primary", "silent", "effect", "every look")
 _GATE_HEAD = ("gate", "state", "pairs", "effect", "every look")
@@ -27,7 +27,8 @@ STYLE = """
 .mirrorkit .verdict strong { display: block; font-size: 1.35em; }
 .mirrorkit .switch { border-left-color: #009E73; background: rgba(0, 158, 115, .1); }
 .mirrorkit .keep { border-left-color: #D55E00; border-left-style: double; background: rgba(213, 94, 0, .1); }
-.mirrorkit .collecting { border-left-color: #0072B2; border-left-style: dashed; background: rgba(0, 114, 178, .1); }
+.mirrorkit .collecting { border-left-color: #0072B2; border-left-style: dashed;
+  background: rgba(0, 114, 178, .1); }
 .mirrorkit table { border-collapse: collapse; width: 100%; margin: .4em 0 .6em; font: inherit; }
 .mirrorkit th, .mirrorkit td { padding: .28em .9em .28em 0; text-align: right; vertical-align: baseline;
   white-space: nowrap; border: 0; border-bottom: 1px solid rgba(127, 127, 127, .28); background: none; }
@@ -107,7 +108,7 @@ def _text_gates(gates: list[GateLine]) -> list[str]:
 
 
 def _text_table(table: Lines) -> list[str]:
-    out = [_columns(_HEAD[0], 24, _HEAD[1:], _WIDTHS)]
+    out = [_columns(_HEAD[0], 22, _HEAD[1:], _WIDTHS)]
     for arm in table.arms:
         out.append(arm.title)
         out += [_text_line(line) for line in arm.first]
@@ -124,24 +125,25 @@ def _left_out(arm: ArmLines) -> Iterator[str]:
 
 def _text_line(line: Line) -> str:
     cells = (line.pairs, line.primary, line.silent, line.effect, line.every_look)
-    return _columns(f"{'  ' if line.is_main else '    '}{line.label}", 24, cells, _WIDTHS, line.mark)
+    return _columns(f"{'  ' if line.is_main else '    '}{line.label}", 22, cells, _WIDTHS, line.mark)
 
 
 def _text_notes(table: Lines) -> list[str]:
-    used = {line.mark for arm in table.arms for line in arm.first}
+    used = {number for arm in table.arms for line in arm.first for number in line.notes}
     return [
         line
-        for note, mark in table.notes.items()
-        if mark in used
-        for line in _wrapped(words.shown(note), " " * (len(mark) + 1), f"{mark} ")
+        for note, number in table.notes.items()
+        if number in used
+        for line in _wrapped(words.shown(note), " " * len(f"[{number}] "), f"[{number}] ")
     ]
 
 
 def html(comparison: Compared) -> str:
-    """The comparison as an HTML fragment with its own style, for light and dark pages; all text is escaped."""
+    """The comparison as an HTML fragment with its own style, for light and dark pages; texts are escaped."""
     head = f"<p>{escape(words.headline(comparison.frame))}</p>"
     parts = (verdict_html, gates_html, findings_html, table_html, warnings_html, legend_html)
-    return f'<style>{STYLE}</style><div class="mirrorkit">{head}{"".join(part(comparison) for part in parts)}</div>'
+    body = "".join(part(comparison) for part in parts)
+    return f'<style>{STYLE}</style><div class="mirrorkit">{head}{body}</div>'
 
 
 def verdict_html(comparison: Compared) -> str:
@@ -167,7 +169,7 @@ def gates_html(comparison: Compared) -> str:
         state = f'<td class="{gate.state.rpartition(" ")[2]}">{gate.state}</td>'
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in (gate.pairs, gate.effect, gate.every_look))
         body += f'<tr><th scope="row">{escape(gate.gate)}</th>{state}{cells}</tr>'
-    return f'<div class="wide"><table class="gates"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return _html_grid(head, body, "gates")
 
 
 def findings_html(comparison: Compared) -> str:
@@ -187,7 +189,8 @@ def _html_list(title: str, items: list[str]) -> str:
 
 def legend_html(comparison: Compared) -> str:
     """How the table is to be read."""
-    return f'<p class="small">{escape(" ".join([*words.legend(comparison, words.lines(comparison)), _ONE_LOOK]))}</p>'
+    sentences = [*words.legend(comparison, words.lines(comparison)), _ONE_LOOK]
+    return f'<p class="small">{escape(" ".join(sentences))}</p>'
 
 
 def table_html(comparison: Compared) -> str:
@@ -202,7 +205,8 @@ def table_html(comparison: Compared) -> str:
         else ""
     )
     notes = "".join(
-        f'<p class="small note">{mark} {escape(words.shown(note))}</p>' for note, mark in table.notes.items()
+        f'<p class="small note">[{mark}] {escape(words.shown(note))}</p>'
+        for note, mark in table.notes.items()
     )
     return f"{in_view}{details}{notes}"
 
@@ -218,14 +222,20 @@ def _html_rows(arms: Iterable[tuple[str, Iterable[Line], Iterable[str]]]) -> str
             f'<tr><th class="sub" colspan="8" scope="row">{escape(sentence)}</th></tr>'
             for sentence in sentences
         )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return _html_grid(head, body, "metrics")
+
+
+def _html_grid(head: str, body: str, kind: str) -> str:
+    return (
+        f'<div class="wide"><table class="{kind}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def _html_line(line: Line) -> str:
     values = (line.pairs, line.primary, line.silent, line.effect, line.every_look)
     cells = "".join(f"<td>{escape(cell)}</td>" for cell in values)
     sub = "" if line.is_main else ' class="sub"'
-    return (
-        f'<tr><th{sub} scope="row">{escape(line.label)}</th>{cells}<td class="muted">{escape(line.one_look)}</td>'
-        f'<td class="mark">{line.mark}</td></tr>'
-    )
+    one_look = f'<td class="muted">{escape(line.one_look)}</td>'
+    mark = f'<td class="mark">{line.mark}</td>'
+    return f'<tr><th{sub} scope="row">{escape(line.label)}</th>{cells}{one_look}{mark}</tr>'

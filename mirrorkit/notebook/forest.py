@@ -78,10 +78,10 @@ def _mark(
         beyond(1.0 if is_ratio else 0.0 if row.get("estimand", "").startswith("difference") else None)
     )
     arm = f"{theme.escape(line.arm, 24)}: " if several else ""
-    known_interval = "" if line.every_look == "–" else f" ({line.every_look})"
+    told = ", no interval yet" if line.every_look == "–" else f" ({line.every_look})"
     return Mark(
         f"{arm}{theme.escape(line.gate)}<br>{_standing(gate, line)}",
-        theme.escape(f"{line.effect}{known_interval}", 80),
+        theme.escape(f"{line.effect}{told}", 80),
         gate["state"],
         at(effect),
         _span(at(ends[0]), at(ends[1]), lower),
@@ -129,7 +129,8 @@ def draw(figure: "Figure", at: tuple[int, int], gates: list[Mark], alpha: float)
         tickvals=[-0.6, 0, 0.6],
         ticktext=["← passes", "margin", "fails →"],
         showgrid=False,
-        title_text=f"each gate on its own scale; thick: {level} at every look,<br>thin: one look; │: no difference{more}",
+        title_text=f"each gate on its own scale; thick: {level} at every look,<br>"
+        f"thin: one look; │: no difference{more}",
         row=row,
         col=column,
     )

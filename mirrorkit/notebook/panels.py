@@ -392,7 +392,7 @@ def _bars(figure: "Figure", at: At, bars: list[_Bar], title: str, none: str, **a
         title_text=noted, range=[0, longest * 1.5 if longest else 0.05], row=at[0], col=at[1], **axis
     )
     if "tickformat" in axis and longest > _MOST_OF_IT:
-        figure.update_xaxes(tickvals=[0, 0.25, 0.5, 0.75, 1], row=at[0], col=at[1])
+        figure.update_xaxes(tickvals=[0, 0.5, 1], row=at[0], col=at[1])
     figure.update_yaxes(type="category", autorange="reversed", row=at[0], col=at[1])
 
 
@@ -402,7 +402,7 @@ def _add(figure: "Figure", at: At, trace: dict[str, Any]) -> None:
 
 
 def differing(fields: pl.DataFrame) -> list[dict[str, Any]]:
-    """The fields to show, of `mirrorkit.compare.fields.fields`'s: those that differ in some pair, the most first."""
+    """The fields to show, of `mirrorkit.compare.fields.fields`'s: those that differ in some pair."""
     return fields.filter(pl.col("differs") > 0).head(_FIELDS_SHOWN).to_dicts()
 
 
@@ -412,7 +412,7 @@ def fields_height(rows: list[dict[str, Any]]) -> int:
 
 
 def field_bars(figure: "Figure", at: At, rows: list[dict[str, Any]]) -> None:
-    """In which share of pairs each field differs, beside how often it does in the control, with its reading."""
+    """In which share of pairs each field differs, beside how often it does in the control."""
     several = len({row["arm"] for row in rows}) > 1
     labels = [_field_label(row, several) for row in rows]
     bars = [_field_bar(row, label) for row, label in zip(rows, labels, strict=True)]

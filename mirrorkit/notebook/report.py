@@ -42,7 +42,8 @@ main.mirrorkit { max-width: 1080px; }
 .mirrorkit table.facts th, .mirrorkit table.facts td { text-align: left; white-space: normal;
   overflow-wrap: break-word; padding-right: 2em; }
 .mirrorkit table.facts tbody th { white-space: nowrap; }
-.mirrorkit .example { border-bottom: 1px solid rgba(127, 127, 127, .28); padding: .3em 0; overflow-wrap: anywhere; }
+.mirrorkit .example { border-bottom: 1px solid rgba(127, 127, 127, .28); padding: .3em 0;
+  overflow-wrap: anywhere; }
 .mirrorkit .sides { display: grid; grid-template-columns: 1fr 1fr; gap: 0 1.2em; }
 .mirrorkit pre { white-space: pre-wrap; margin: .2em 0 .6em; font: 12px/1.45 ui-monospace, monospace; }
 @media (max-width: 46em) { .mirrorkit .sides { grid-template-columns: 1fr; } }
@@ -195,7 +196,8 @@ def _example(pair: Mapping[str, Any]) -> str:
     difference = "unknown" if pair["difference"] is None else wording.three_digits(pair["difference"])
     head = f"{wording.name(pair['arm'])}, {wording.name(pair['pair_id'])}: difference {difference}"
     sides = "".join(
-        f'<div><p class="small">{side}: {escape(_measures(pair, side))}</p><pre>{_text(_answer(pair, side))}</pre></div>'
+        f'<div><p class="small">{side}: {escape(_measures(pair, side))}</p>'
+        f"<pre>{_text(_answer(pair, side))}</pre></div>"
         for side in SIDES
     )
     return (

@@ -64,7 +64,7 @@ def places(count: int, *, top: bool = False) -> list[tuple[int, int]]:
 
 
 def grid(panels: Sequence[str], *, title: str, subtitle: str, top_px: int = 0) -> "Figure":
-    """An empty figure with one panel per title in `panels`, where `places` says; all texts are escaped already.
+    """An empty figure with one panel per title in `panels`, where `places` says; texts are escaped already.
 
     With `top_px` the first panel is that high, and as wide as the figure; so is a last panel that is alone.
 

@@ -1,5 +1,6 @@
 """A comparison in words and cells, the same for a terminal, a page and a figure."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,19 +16,20 @@ STATES: Mapping[str, str] = {"passed": "✓ passed", "failed": "✗ failed", "op
 ANSWERS: Mapping[str, str] = {"switch": "✓ Switch", "keep": "✗ Keep", "keep collecting": "○ Keep collecting"}
 
 FIRST = (
-    "latency", "ttft", "over_slo", "cost", "input_tokens", "output_tokens", "errors", "identical", "similarity",
-    "json_equal", "tool_calls", "json_valid", "preference", "judge",
+    "latency", "ttft", "over_slo", "cost", "input_tokens", "output_tokens", "errors", "identical",
+    "similarity", "json_equal", "tool_calls", "json_valid", "preference", "judge",
 )  # fmt: skip
 """The metrics that are in view from the start; the rest is folded unless a gate or a finding is about it."""
 
 NET = "net of control"
 
 _LONGEST = 2_000
+_MISSING = re.compile(r"an interval takes [\d,]+ (?P<what>\w+): (?P<count>[\d,]+) missing")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row of the table: its label, its cells, and the mark of its note (`[1]`, empty where it has none)."""
+    """One row of the table: its label, its cells, and the numbers of its notes."""
 
     label: str
     is_main: bool
@@ -37,7 +39,12 @@ class Line:
     effect: str
     every_look: str
     one_look: str
-    mark: str
+    notes: tuple[int, ...]
+
+    @property
+    def mark(self) -> str:
+        """The numbers of its notes in brackets; empty where it has none."""
+        return f"[{','.join(map(str, self.notes))}]" if self.notes else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +59,10 @@ class ArmLines:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The table of a comparison: its arms, and each note with its mark."""
+    """The table of a comparison: its arms, and each note with its number."""
 
     arms: tuple[ArmLines, ...]
-    notes: Mapping[str, str]
+    notes: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +158,10 @@ def main_rows(table: pl.DataFrame, metric: str | None = None) -> list[dict[str, 
 def interval(low: float | None, high: float | None, estimand: str, unit: str) -> str:
     """Both ends, the unit once; where an end is unknown, the one that is known.
 
-    >>> interval(1.354, 1.438, "ratio of totals", "s"), interval(-0.015, 0.0129, "difference of shares", "share")
-    ('×1.35 to ×1.44', '−1.50 to +1.29 points')
+    >>> interval(1.354, 1.438, "ratio of totals", "s")
+    '×1.35 to ×1.44'
+    >>> interval(-0.015, 0.0129, "difference of shares", "share")
+    '−1.50 to +1.29 points'
     >>> interval(None, 0.2, "share of pairs", "share"), interval(None, None, "share of pairs", "share")
     ('up to 20.0 %', '–')
     """
@@ -170,62 +179,66 @@ def lines(comparison: Compared) -> Lines:
     table = comparison.table
     in_view = {*FIRST, *comparison.plan.gates, *comparison.plan.metrics}
     in_view |= {finding.metric for finding in comparison.findings}
-    notes: dict[str, str] = {}
+    notes: dict[str, int] = {}
     return Lines(tuple(_of_arm(table, arm, in_view, notes) for arm in arms(table)), notes)
 
 
-def _of_arm(table: pl.DataFrame, arm: str, in_view: set[str], notes: dict[str, str]) -> ArmLines:
+def _of_arm(table: pl.DataFrame, arm: str, in_view: set[str], notes: dict[str, int]) -> ArmLines:
     title = "control (the primary's own group again)" if arm == CONTROL else wording.name(arm)
     first: list[Line] = []
-    folded: list[Line] = []
+    later: list[tuple[dict[str, Any], bool]] = []
     none: list[str] = []
     missing: list[str] = []
     before = None
-    for row in of_arm(table, arm).sort(_place(in_view), maintain_order=True).iter_rows(named=True):
+    for row in of_arm(table, arm).iter_rows(named=True):
         is_main, before = row["metric"] != before, row["metric"]
         if not row["n"]:
             none += [_named(row["metric"])] * is_main
         elif row["effect"] is None and not is_main:
-            missing.append(f"{_named(row['metric'])}: {(row['note'] or 'unknown').partition(';')[0]}")
-        elif row["metric"] in in_view:
+            # what control lacks, nobody waits for
+            missing += [f"{_named(row['metric'])}: {_first(row['note'])}"] * (arm != CONTROL)
+        elif row["metric"] in in_view and (is_main or arm != CONTROL):
             first.append(_line(row, is_main, notes))
         else:
-            folded.append(_line(row, is_main, notes))
+            later.append((row, is_main))
+    folded = [_line(row, is_main, notes) for row, is_main in later]
     without = [f"No usable pair: {', '.join(none)}."] if none else []
     without += [f"Not yet: {'; '.join(missing)}."] if missing else []
     return ArmLines(title, tuple(first), tuple(folded), tuple(without))
 
 
-def _place(in_view: set[str]) -> pl.Expr:
-    """Rows in view come first, so that notes are numbered as they are read."""
-    return ~pl.col("metric").is_in(list(in_view))
+def _first(note: str | None) -> str:
+    return (note or "unknown").partition(";")[0]
 
 
-def _line(row: Mapping[str, Any], is_main: bool, notes: dict[str, str]) -> Line:
+def _line(row: Mapping[str, Any], is_main: bool, notes: dict[str, int]) -> Line:
     estimand, unit = row["estimand"], row["unit"]
     side = "" if unit in ("tokens", "tokens/s") else unit.partition(" per ")[0].replace("characters", "chars")
-    note = _note(row)
-    if note is not None:
-        notes.setdefault(note, f"[{len(notes) + 1}]")
+    missing, told = _notes(row)
+    for note in told:
+        notes.setdefault(note, len(notes) + 1)
     return Line(
         _label(row, is_main),
         is_main,
         f"{row['n']:,}",
-        *(wording.quantity(row[name], side).strip() for name in ("primary", "silent")),
+        wording.quantity(row["primary"], side).strip(),
+        wording.quantity(row["silent"], side).strip(),
         wording.effect(row["effect"], estimand, side or unit),
-        interval(row["low"], row["high"], estimand, side or unit),
+        missing or interval(row["low"], row["high"], estimand, side or unit),
         interval(row["one_look_low"], row["one_look_high"], estimand, side or unit),
-        "" if note is None else notes[note],
+        tuple(sorted(notes[note] for note in told)),
     )
 
 
-def _note(row: Mapping[str, Any]) -> str | None:
-    """The row's note, which always says why there is no interval."""
-    note: str | None = row["note"]
-    told = row["low"] is not None or row["high"] is not None or (note is not None and "interval" in note)
-    if told or row["effect"] is None:
-        return note
-    return "; ".join(["too few pairs for an interval", *([note] if note else [])])
+def _notes(row: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """How many pairs an interval still takes, to be said in its place, and what else the row's note says."""
+    parts = row["note"].split("; ") if row["note"] else []
+    missing = [found for part in parts if (found := _MISSING.fullmatch(part))]
+    told = [part for part in parts if not _MISSING.fullmatch(part)]
+    if missing:
+        return f"{missing[0]['count']} {missing[0]['what']} missing", told
+    unexplained = row["low"] is None and row["high"] is None and not any("interval" in part for part in parts)
+    return "", [*["too few pairs for an interval"] * (unexplained and row["effect"] is not None), *told]
 
 
 def _label(row: Mapping[str, Any], is_main: bool) -> str:
@@ -233,15 +246,18 @@ def _label(row: Mapping[str, Any], is_main: bool) -> str:
     if is_main:
         return _named(row["metric"])
     estimand = str(row["estimand"])
+    if row["arm"] == CONTROL:
+        # its further rows are folded, away from the metric's first
+        return f"{_named(row['metric'])} {wording.name(estimand.removeprefix('difference of '), 24)}"
     if "net of control" in estimand:
         return NET
     if "corrected" in estimand:
-        return "corrected by people"
-    return wording.name(estimand.removeprefix("difference of ").removeprefix("difference "), 20)
+        return "corrected"
+    return wording.name(estimand.removeprefix("difference of ").removeprefix("difference "), 18)
 
 
 def _named(metric: str) -> str:
-    return wording.name(metric, 22).replace("_", " ")
+    return wording.name(metric, 20).replace("_", " ")
 
 
 def legend(comparison: Compared, table: Lines) -> Iterator[str]:
@@ -262,8 +278,8 @@ def legend(comparison: Compared, table: Lines) -> Iterator[str]:
         yield "The two sides of a geometric-mean ratio are geometric means, others are means per call."
     if any(line.label == NET for arm in table.arms for line in arm.first):
         yield (
-            "Net of control: how often the primary differs from itself, how often the silent model differs from "
-            "it, and how much more often that is."
+            "Net of control: how often the primary differs from itself, how often the silent model "
+            "differs from it, and how much more often that is."
         )
 
 

@@ -22,8 +22,8 @@ Frame = Callable[..., pl.DataFrame]
 def _recorded(count: int, *, name: str = "p", **columns: Any) -> pl.DataFrame:
     """Pairs a second apart, both sides ok, each of its own request.
 
-    A column is a value for all pairs or a list with one for each. A tuple is the two sides' columns:
-    `latency_s=(1.0, [2.0, 3.0])`.
+    A column is a value for all pairs or a list with one for each. A tuple is of the two sides:
+    `latency_s=(1.0, [2.0, 3.0])`; what is no tuple is the same on both.
     """
     given: dict[str, Any] = {
         "pair_id": [f"{name}{number}" for number in range(count)],
@@ -36,8 +36,9 @@ def _recorded(count: int, *, name: str = "p", **columns: Any) -> pl.DataFrame:
     }
     sides: dict[str, Any] = {}
     for column, value in {**given, **columns}.items():
-        if isinstance(value, tuple):
-            sides |= {f"primary_{column}": value[0], f"silent_{column}": value[1]}
+        if f"primary_{column}" in SCHEMA.columns:
+            primary, silent = value if isinstance(value, tuple) else (value, value)
+            sides |= {f"primary_{column}": primary, f"silent_{column}": silent}
         else:
             sides[column] = value
     listed = {
@@ -47,14 +48,14 @@ def _recorded(count: int, *, name: str = "p", **columns: Any) -> pl.DataFrame:
     return conform(pl.DataFrame(listed, schema=schema))
 
 
-def _told(frame: pl.DataFrame, metrics: Iterable[str] | None = None, **plan: Any) -> pl.DataFrame:
+def _told(frame: pl.DataFrame, names: Iterable[str] | None = None, /, **plan: Any) -> pl.DataFrame:
     set_up = Plan().with_changes(**plan)
     found = differences(frame, set_up.rules)
-    return estimate(measured(frame, set_up, found), None if metrics is None else list(metrics), set_up)
+    return estimate(measured(frame, set_up, found), None if names is None else list(names), set_up)
 
 
 def _row(
-    frame: pl.DataFrame, metric: str, estimand: str | None = None, *, arm: str = "mini", **plan: Any
+    frame: pl.DataFrame, metric: str, estimand: str | None = None, /, *, arm: str = "mini", **plan: Any
 ) -> dict[str, Any]:
     rows = _told(frame, [metric], **plan).filter(arm=arm)
     if estimand is not None:
@@ -70,7 +71,7 @@ def recorded() -> Frame:
 
 @pytest.fixture(scope="session")
 def told() -> Frame:
-    """`told(frame, metrics, **plan)`: the table of a frame."""
+    """`told(frame, names, **plan)`: the table of a frame."""
     return _told
 
 

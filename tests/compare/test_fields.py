@@ -14,13 +14,16 @@ Change = tuple[str, str]
 Row = tuple[str, str | None, Sequence[Change] | None]
 
 
-def told(rows: Sequence[Row], alpha: float = 0.05) -> pl.DataFrame:
-    """The fields of pairs, each (arm, request, its changes)."""
+def told(rows: Sequence[Row], alpha: float = 0.05, turns: int | None = None) -> pl.DataFrame:
+    """The fields of pairs, each (arm, request, its changes), in conversations of so many `turns`."""
+    conversations = [
+        None if not turns or request is None else str(int(request) // turns) for _, request, _ in rows
+    ]
     frame = pl.DataFrame(
         [(arm, request) for arm, request, _ in rows],
         schema={"arm": pl.String, "request_id": pl.String},
         orient="row",
-    )
+    ).with_columns(pl.Series("cluster", conversations, dtype=pl.String))
     changes = [c if c is None else [{"path": p, "change": k} for p, k in c] for *_, c in rows]
     return fields(frame, pl.DataFrame({"changes": pl.Series(changes, dtype=CHANGES)}), alpha)
 
@@ -53,6 +56,29 @@ def test_the_interval_is_by_betting_at_alpha_over_the_paths_of_the_arm() -> None
     low, high = bounds(np.array([0.0, 0.5, 1.0]), 0.05, np.array([10, 70, 20]))
     assert (row["control"], row["net"]) == (pytest.approx(0.2), pytest.approx(0.1))
     assert (row["low"], row["high"]) == (pytest.approx(2 * low - 1), pytest.approx(2 * high - 1))
+
+
+def test_conversations_count_as_one_each_whatever_their_turns() -> None:
+    rows = arm("mini", 400) + arm("mini", 40, [("$.a", "value")], start=400) + arm("control", 440)
+    alone, of_one, of_ten = (told(rows, turns=turns).row(0, named=True) for turns in (None, 1, 10))
+    assert of_one == alone
+    assert of_ten["net"] == alone["net"]
+    # ten turns that differ together are one event, not ten
+    assert alone["reading"] == "differs"
+    assert of_ten["reading"] == "open"
+    assert of_ten["low"] < 0 < alone["low"]
+
+
+def test_too_few_conversations_have_no_interval() -> None:
+    rows = arm("mini", 200, [("$.a", "value")]) + arm("control", 200)
+    [row] = told(rows, turns=10).iter_rows(named=True)
+    assert (row["n_control"], row["net"], row["low"], row["high"], row["reading"]) == (
+        200,
+        1,
+        None,
+        None,
+        "open",
+    )
 
 
 def test_without_control_a_field_stays_open() -> None:

@@ -12,11 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirrorkit.compare.estimates import estimate
-from mirrorkit.notebook import charts, panels, theme
+from mirrorkit.compare.fields import FIELDS
+from mirrorkit.compare.measured import measured
+from mirrorkit.compare.plan import Plan
+from mirrorkit.comparison import Comparison, compare
+from mirrorkit.notebook import charts, forest, panels, theme
 from mirrorkit.records import SCHEMA, Call, Pair
 
-VIEWS = [charts.overview, charts.latency, charts.cost, charts.outputs]
+VIEWS: list[Callable[[Comparison], Any]] = [
+    Comparison.plot,
+    Comparison.latency,
+    Comparison.cost,
+    Comparison.outputs,
+]
 START = datetime(2026, 11, 2, tzinfo=UTC)
 
 
@@ -57,6 +65,10 @@ def answer(number: int, scale: float) -> Call:
     )
 
 
+def seen(pairs: pl.DataFrame, **given: Any) -> Comparison:
+    return compare(pairs, progress=False, **given)
+
+
 def points(figure: Any) -> list[int]:
     return [len(trace.x) for trace in figure.data]
 
@@ -69,14 +81,12 @@ def named(figure: Any, name: str) -> list[Any]:
     return [trace for trace in figure.data if trace.name == name]
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_hundred_thousand_pairs_are_no_more_points_than_a_screen_shows(view: Callable[..., Any]) -> None:
-    seed = made(1000, arms=("mini", "other", "control"))
-    many = pl.concat([seed] * 34)
-    assert many.height > 100_000
-    figure = view(many)
-    assert max(points(figure)) <= panels.POINTS
-    assert len(texts(figure)) < 200_000
+def test_however_many_pairs_there_are_no_more_points_than_a_screen_shows() -> None:
+    many = seen(made(12_000, arms=("mini", "other", "control")))
+    for view in VIEWS:
+        figure = view(many)
+        assert max(points(figure)) <= panels.POINTS
+        assert len(texts(figure)) < 200_000
 
 
 def test_the_distribution_of_few_calls_shows_every_one() -> None:
@@ -103,17 +113,31 @@ def test_the_ratio_is_drawn_where_ten_pairs_lie_on_either_side() -> None:
 
 
 def test_bars_are_the_table() -> None:
-    frame = made(50, arms=("mini", "control"))
-    figure = charts.overview(frame)
-    bars = [trace for trace in figure.data if trace.type == "bar"]
-    cost = estimate(frame, ["cost"])
-    errors = estimate(frame, ["errors"])
-    assert [list(trace.x) for trace in bars] == [
-        [1000 * value for value in cost["primary"]],
-        [1000 * value for value in cost["silent"]],
-        errors["primary"].to_list(),
-        errors["silent"].to_list(),
+    comparison = seen(made(50, arms=("mini", "control")))
+    cost, errors, identical = [trace for trace in comparison.plot().data if trace.type == "bar"]
+    rows = comparison.table.unique(["arm", "metric"], keep="first", maintain_order=True)
+
+    def sides(metric: str) -> list[float]:
+        chosen = rows.filter(pl.col("metric") == metric)
+        return [value for pair in chosen.select("primary", "silent").rows() for value in pair]
+
+    assert list(cost.x) == [1000 * value for value in sides("cost")]
+    assert list(errors.x) == sides("errors")
+    assert list(identical.x) == rows.filter(pl.col("metric") == "identical")["effect"].to_list()
+
+
+def test_a_whisker_is_the_interval_of_the_table_and_where_there_is_none_there_is_no_whisker() -> None:
+    comparison = seen(made(120))
+    row = comparison.table.filter(metric="errors").row(0, named=True)
+    cost, errors, identical = [
+        list(trace.x)
+        for trace in comparison.plot().select_traces({"type": "scatter"})
+        if trace.mode == "lines+markers"
     ]
+    assert comparison.table.filter(metric="cost")["low"][0] is None
+    assert cost == []
+    assert errors == [max(row["primary"] + row["low"], 0), row["primary"] + row["high"], None]
+    assert len(identical) == 3
 
 
 def test_the_running_bill_ends_at_the_sum() -> None:
@@ -142,64 +166,73 @@ def test_every_name_is_in_the_legend_once() -> None:
 
 def test_lines_and_bars_of_one_name_are_both_in_the_legend_each_as_it_is_drawn() -> None:
     frame = made(100)
-    for view, drawn in ((charts.outputs, {"scatter", "bar"}), (charts.cost, {"scatter"})):
-        shown = [(trace.name, trace.type) for trace in view(frame).data if trace.showlegend]
+    for view, drawn in ((Comparison.outputs, {"scatter", "bar"}), (Comparison.cost, {"scatter"})):
+        shown = [(trace.name, trace.type) for trace in view(seen(frame)).data if trace.showlegend]
         assert sorted(shown) == sorted(
             (name, k) for name in ("big (primary)", "mini (silent)") for k in drawn
         )
     without_text = frame.with_columns(primary_output=pl.lit(None, pl.String))
-    assert {trace.type for trace in charts.outputs(without_text).data if trace.showlegend} == {"bar"}
+    assert {trace.type for trace in seen(without_text).outputs().data if trace.showlegend} == {"bar"}
 
 
 def test_arms_are_told_apart_by_the_shade_of_their_bars() -> None:
-    figure = charts.outputs(made(100, arms=("mini", "other", "third")))
+    figure = seen(made(100, arms=("mini", "other", "third"))).outputs()
     bars = [trace for trace in figure.data if trace.type == "bar" and (trace.name or "").endswith("(silent)")]
     assert len({trace.opacity for trace in bars}) == 3
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_panel_says_how_many_pairs_it_rests_on(view: Callable[..., Any]) -> None:
-    figure = view(made(100))
+def test_every_panel_says_how_many_pairs_it_rests_on(view: Callable[[Comparison], Any]) -> None:
+    figure = view(seen(made(100)))
     titles = [note.text for note in figure.layout.annotations if note.yref == "paper"]
     assert titles
-    assert all("n = " in title for title in titles)
+    assert all("n = " in title for title in titles if title != "Gates")
 
 
 def test_every_axis_has_a_title() -> None:
-    for view in (charts.overview, charts.latency, charts.cost):
-        figure = view(made(100))
+    for view in VIEWS:
+        figure = view(seen(made(100)))
         for axis in figure.select_xaxes():
             assert axis.title.text
-    units = " ".join(axis.title.text for axis in charts.overview(made(100)).select_xaxes())
-    assert "seconds" in units
-    assert "USD" in units
-    assert "characters" in units
-    assert "share" in units
+    units = " ".join(axis.title.text for axis in seen(made(100)).plot().select_xaxes())
+    for unit in ("seconds", "USD", "share"):
+        assert unit in units
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_columns_without_a_value_give_a_message_in_place_of_a_panel(view: Callable[..., Any]) -> None:
+def test_columns_without_a_value_give_a_message_in_place_of_a_panel(
+    view: Callable[[Comparison], Any],
+) -> None:
     bare = made(3).with_columns(
         pl.lit(None, kind).alias(name)
         for name, kind in SCHEMA.columns.items()
         if name not in ("pair_id", "arm", "primary_status", "silent_status")
     )
-    for frame in (bare, SCHEMA.frame()):
-        messages = [note.text for note in view(frame).layout.annotations if note.yref != "paper"]
-        assert messages
+    messages = [note.text for note in view(seen(bare)).layout.annotations if note.yref != "paper"]
+    assert messages
     assert "no priced calls" in texts(charts.cost(bare))
 
 
+def test_no_pairs_at_all_give_messages_too() -> None:
+    none = measured(SCHEMA.frame(), Plan())
+    for figure in (
+        charts.latency(none),
+        charts.cost(none),
+        charts.outputs(none, pl.DataFrame(schema=FIELDS)),
+    ):
+        assert [note.text for note in figure.layout.annotations if note.yref != "paper"]
+
+
 def test_finish_reasons_and_errors_are_shares_of_each_side() -> None:
-    figure = charts.outputs(made(100))
-    finish, errors = named(figure, "mini (silent)")[1:]
+    figure = seen(made(100)).outputs()
+    finish, errors = [trace for trace in named(figure, "mini (silent)") if trace.type == "bar"]
     assert (list(finish.y), list(finish.x)) == (["stop"], [1.0])
     assert (list(errors.y), list(errors.x)) == (["RateLimitError"], [0.1])
 
 
 def test_rare_kinds_are_put_together() -> None:
     frame = made(60).with_columns(primary_finish_reason=pl.format("reason {}", pl.int_range(pl.len()) % 20))
-    finish = named(charts.outputs(frame), "big (primary)")[1]
+    finish = named(seen(frame).outputs(), "big (primary)")[1]
     assert finish.y[-1] == "other kinds"
     assert sum(finish.x) == pytest.approx(1.0)
 
@@ -215,24 +248,24 @@ def test_rare_kinds_are_put_together() -> None:
     ],
 )
 @pytest.mark.parametrize("view", VIEWS)
-def test_hostile_text_is_drawn_and_not_read(view: Callable[..., Any], hostile: str) -> None:
+def test_hostile_text_is_drawn_and_not_read(view: Callable[[Comparison], Any], hostile: str) -> None:
     frame = made(40, arms=(hostile,), group=hostile).with_columns(
         pl.lit(hostile).alias(name)
         for name in ("primary_finish_reason", "silent_finish_reason", "silent_error_type", "primary_model")
     )
-    drawn = texts(view(frame)).replace("<br>n = ", "").replace("<extra>", "").replace("</extra>", "")
+    drawn = texts(view(seen(frame))).replace("<br>", "").replace("<extra>", "").replace("</extra>", "")
     for sign in ("<", "$", "\x1b", "\u202e", "\\u001b"):
         assert sign not in drawn
 
 
 def test_a_name_never_gets_into_a_hover_template() -> None:
-    figure = charts.overview(made(40, arms=("%{x}",)))
+    figure = seen(made(40, arms=("%{x}",))).plot()
     for trace in figure.data:
         assert "%{x}" not in (trace.hovertemplate or "").replace("%{x}</extra>", "")
         assert "<extra>" in (trace.hovertemplate or "<extra>")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats() | st.just(5e-324), st.floats() | st.just(1.7e308), st.floats()),
@@ -247,8 +280,9 @@ def test_any_numbers_make_a_figure(rows: list[tuple[float, float, float]]) -> No
         for a, b, c in rows
     ]
     frame = pl.DataFrame(pair_of, schema=dict(SCHEMA.columns))
+    comparison = seen(frame)
     for view in VIEWS:
-        view(frame).to_json()
+        view(comparison).to_json()
 
 
 @given(st.floats(1e-320, 1e308), st.floats(1, 1e9))
@@ -273,7 +307,7 @@ def test_a_log_axis_has_room_on_both_sides_and_a_tick(low: float, factor: float)
 
 
 def test_no_distribution_touches_the_frame() -> None:
-    for figure in (charts.overview(made(50)), charts.latency(made(50)), charts.outputs(made(50))):
+    for figure in (view(seen(made(50))) for view in VIEWS):
         for trace in figure.select_traces({"type": "scatter"}):
             axis = figure.layout[trace.xaxis.replace("x", "xaxis")]
             if axis.type == "log":
@@ -290,4 +324,96 @@ def test_the_order_of_rows_is_not_the_order_of_the_bill() -> None:
 def test_an_answer_of_no_characters_does_not_break_the_log_axis() -> None:
     empty = replace(answer(0, 1.0), output="")
     frame = made(3).with_columns(primary_output=pl.lit(empty.output), silent_output=pl.lit(""))
-    assert charts.outputs(frame).layout.xaxis.type != "log"
+    assert seen(frame).outputs().layout.xaxis.type != "log"
+
+
+def gates(figure: Any) -> dict[str, Any]:
+    return {trace.name: trace for trace in figure.data if trace.xaxis == "x" and trace.name}
+
+
+def test_a_gate_that_is_passed_lies_before_its_margin_and_one_that_failed_beyond_it() -> None:
+    comparison = seen(made(400), gates={"latency": 1.1, "cost": 0.4, "errors": 0.1})
+    assert comparison.gates["state"].to_list() == ["passed", "failed", "open"]
+    drawn = gates(comparison.plot())
+    latency, cost, errors = drawn["effect"].x
+    assert latency < 0 < cost
+    every_look = drawn["95 %, every look"].x
+    assert max(every_look[0], every_look[1]) < 0 < min(every_look[3], every_look[4])
+    assert every_look[6] < 0 < every_look[7], "what is open has its margin within its interval"
+    assert every_look[6] < errors < every_look[7]
+
+
+def test_a_metric_that_should_be_high_passes_on_the_same_side() -> None:
+    comparison = seen(made(400), gates={"identical": 0.5})
+    assert comparison.gates["state"].to_list() == ["passed"]
+    assert gates(comparison.plot())["effect"].x[0] < 0
+
+
+def test_each_gate_is_named_with_its_state_in_words() -> None:
+    comparison = seen(made(400, arms=("mini", "other")), gates={"latency": 1.1, "errors": 0.1})
+    labels = comparison.plot().layout.yaxis.ticktext
+    assert [label.partition("<br>")[0] for label in labels] == [
+        "mini: latency &lt; ×1.1",
+        "mini: errors &lt; +10 points",
+        "other: latency &lt; ×1.1",
+        "other: errors &lt; +10 points",
+    ]
+    assert "✓ passed after" in labels[0]
+    assert "○ open" in labels[1]
+
+
+def test_a_gate_without_an_interval_has_a_dot_and_no_bar() -> None:
+    comparison = seen(made(20), gates={"latency": 1.1})
+    drawn = gates(comparison.plot())
+    assert list(drawn["95 %, every look"].x) == []
+    assert "no interval yet" in drawn["effect"].text[0]
+
+
+def test_a_gate_on_what_was_not_measured_is_drawn_without_a_place() -> None:
+    frame = made(20).with_columns(stream=pl.lit(False))
+    figure = seen(frame, gates={"ttft": 1.1}).plot()
+    assert list(gates(figure)["effect"].x) == []
+    assert "ttft &lt; ×1.1" in figure.layout.yaxis.ticktext[0]
+
+
+def test_no_gates_and_only_a_control_give_a_message() -> None:
+    assert "no gates are set" in texts(seen(made(20), gates={}).plot())
+    assert "no gates are set" in texts(seen(made(20, arms=("control",))).plot())
+
+
+def test_the_alpha_of_the_plan_is_the_level_that_is_named() -> None:
+    assert "90 %, every look" in gates(seen(made(120), alpha=0.1).plot())
+
+
+def test_more_gates_than_can_be_drawn_are_counted() -> None:
+    arms = tuple(f"arm {number}" for number in range(forest.LINES_SHOWN))
+    figure = seen(made(3, arms=arms), gates={"latency": 1.1, "cost": 1.0}).plot()
+    assert len(figure.layout.yaxis.ticktext) == forest.LINES_SHOWN
+    assert f"and {forest.LINES_SHOWN} more" in figure.layout.xaxis.title.text
+
+
+def test_json_fields_are_drawn_only_where_some_differ_with_their_reading_and_the_controls_share() -> None:
+    def answers(arm: str) -> pl.Expr:
+        lacks = pl.int_range(pl.len()) % 2 == 0 if arm == "mini" else pl.lit(False)
+        whole = pl.lit('{"a": ') + pl.int_range(pl.len()).cast(pl.String) + pl.lit(', "price": 1}')
+        return pl.when(lacks).then(pl.lit('{"a": 1}')).otherwise(whole)
+
+    frame = made(300, arms=("mini", "control")).with_columns(primary_output=pl.lit('{"a": 1, "price": 1}'))
+    parts = [part.with_columns(silent_output=answers(part["arm"][0])) for part in frame.partition_by("arm")]
+    figure = seen(pl.concat(parts)).outputs()
+    title = figure.layout.annotations[0].text
+    assert "JSON fields" in title
+    bar = next(trace for trace in figure.data if trace.type == "bar")
+    reading = {label.partition("<br>")[0]: label.partition("<br>")[2] for label in bar.y}
+    assert reading["&#36;.price"] == "✗ differs"
+    shares = dict(zip(bar.y, bar.x, strict=True))
+    assert 0.4 < shares["&#36;.price<br>✗ differs"] < 0.6
+    assert "JSON fields" not in texts(seen(made(50)).outputs())
+
+
+def test_likeness_is_shown_beside_the_controls() -> None:
+    figure = seen(made(40, arms=("mini", "control"))).outputs()
+    assert [trace.name for trace in figure.data if trace.xaxis == "x"] == [
+        "mini (silent)",
+        "primary again (control)",
+    ]

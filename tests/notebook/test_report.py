@@ -1,5 +1,6 @@
 """The report: one file that opens with no network, with everything in it and nothing hostile."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from mirrorkit.comparison import compare
 from mirrorkit.notebook import report
 from mirrorkit.records import SCHEMA, Call, Pair
 
+ASKED = "What is it about?"
 HOSTILE = '</script><img src="http://evil.example/x" onerror="alert(1)">'
 
 
@@ -28,7 +30,7 @@ def frame(arm: str = "mini", cluster: str | None = None, model: str = "big-2026"
             cluster=cluster,
             tags=(),
             model_group=arm,
-            messages=None,
+            messages=json.dumps([{"role": "user", "content": f"{ASKED} {model}"}]),
             params=None,
             stream=False,
             primary=Call("ok", model=model, latency_s=1.0, cost_usd=0.1, output=model, finish_reason=model),
@@ -61,10 +63,14 @@ def test_plotly_is_embedded_once_and_draws_every_figure(page: str) -> None:
     assert without_library(page).count("Plotly.newPlot(") == page.count("<figure>") == 4
 
 
-def test_the_table_comes_first_then_the_figures_then_what_was_measured(page: str) -> None:
+def test_the_verdict_comes_first_then_what_it_rests_on(page: str) -> None:
     own = without_library(page)
-    places = [own.index(words) for words in ("big or mini?</h1>", "What was seen", "<table>", "<figure>")]
-    places += [own.index(words) for words in ("What was measured", "How to read it", "<footer>")]
+    order = (
+        "big or mini?</h1>", '<div class="verdict', '<table class="gates">', "What was seen",
+        '<table class="metrics">', "<figure>", "The pairs that differ most", "To know when reading",
+        "What was measured", "<footer>",
+    )  # fmt: skip
+    places = [own.index(words) for words in order]
     assert places == sorted(places)
 
 
@@ -95,3 +101,39 @@ def test_hostile_text_is_shown_and_not_run(tmp_path: Path) -> None:
     assert HOSTILE not in own
     assert "&lt;img" in own
     assert own.count("<script") == own.count("</script>")
+
+
+def test_the_examples_are_of_the_metric_that_decides_and_show_prompt_and_both_answers() -> None:
+    base = frame()
+    pairs = base.with_columns(
+        silent_status=pl.lit("ok"),
+        silent_latency_s=pl.when(pl.col("pair_id") == "p7").then(9.0).otherwise(1.0),
+        silent_output=pl.format("said in {}", "pair_id"),
+        primary_output=pl.lit("x" * 2_000),
+    )
+    page = report.page(compare(pairs, gates={"latency": 1.1}), title="x")
+    assert "The pairs that differ most in latency" in page
+    first = page[page.index('<details class="example">') :]
+    assert "p7" in first[: first.index("</summary>")]
+    assert first.index(ASKED) < first.index("said in p7")
+    assert "x" * 499 + "…" in first
+    assert "x" * 500 not in first
+    assert page.count('<details class="example">') == 10
+
+
+@pytest.mark.parametrize(
+    "messages", [None, "no JSON", "[]", '"text"', '[{"role": "user"}]', "3", "[3]", "{}"]
+)
+def test_messages_of_any_shape_make_a_report(messages: str | None) -> None:
+    pairs = frame().with_columns(
+        messages=pl.lit(messages, pl.String), silent_status=pl.lit("ok"), silent_latency_s=pl.lit(2.0)
+    )
+    page = report.page(compare(pairs, gates={"latency": 1.1}), title="x")
+    assert (messages is None and "not on record" in page) or (messages or "").replace('"', "&quot;") in page
+
+
+def test_without_gates_the_examples_are_the_least_alike() -> None:
+    pairs = frame().with_columns(silent_status=pl.lit("ok"), silent_output=pl.lit("other"))
+    page = report.page(compare(pairs, gates={}), title="x")
+    assert "No gate is set." in page
+    assert "The pairs that differ most in similarity" in page

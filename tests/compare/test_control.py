@@ -1,0 +1,69 @@
+"""Likeness net of the control arm: joined by request, and shown only where there is one."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mirrorkit.compare import betting
+from mirrorkit.compare.control import NET
+
+
+def with_control(recorded, silent: list[str], control: list[str | None]) -> pl.DataFrame:
+    """The primary always says "x"; a control of None was not drawn."""
+    again = recorded(len(control), name="c", arm="control", output=("x", control))
+    return pl.concat([recorded(len(silent), output=("x", silent)), again.drop_nulls("silent_output")])
+
+
+def test_net_is_the_mean_of_what_differs_more_over_the_requests_with_both(recorded, row) -> None:
+    frame = with_control(recorded, ["y", "y", "x", "y"], ["x", "y", "x", None])
+    # d(A, B) - d(A, A'): 1 - 0, 1 - 1, 0 - 0
+    for rows in (frame, frame.reverse()):
+        seen = row(rows, "identical", NET)
+        assert (seen["n"], seen["note"]) == (3, None)
+        assert [seen[name] for name in ("primary", "silent", "effect")] == pytest.approx([1 / 3, 2 / 3, 1 / 3])
+        low, high = betting.bounds(np.array([1.0, 0.5, 0.5]), 0.05)
+        assert [seen["low"], seen["high"]] == pytest.approx([2 * low - 1, 2 * high - 1])
+
+
+def test_a_model_that_differs_as_often_as_the_primary_from_itself_has_no_net_difference(recorded, row) -> None:
+    silent = ["y" if number % 2 else "x" for number in range(400)]
+    control = ["y" if number % 4 < 2 else "x" for number in range(400)]
+    seen = row(with_control(recorded, silent, control), "identical", NET)
+    assert seen["effect"] == 0
+    assert seen["low"] < 0 < seen["high"]
+
+
+def test_net_rows_are_only_where_there_is_a_control_arm_and_only_for_likeness(recorded, told) -> None:
+    assert NET not in told(recorded(3, output="x"))["estimand"]
+    frame = with_control(recorded, ["y"] * 3, ["x"] * 3)
+    rows = told(frame).filter(estimand=NET)
+    assert rows.select("arm", "metric").rows() == [("mini", "identical"), ("mini", "similarity")]
+    assert NET not in told(frame.filter(pl.col("arm") == "control"))["estimand"]
+
+
+@pytest.mark.parametrize("request_id", [None, "other"])
+def test_without_a_request_that_has_both_the_row_says_so(recorded, row, request_id: str | None) -> None:
+    frame = with_control(recorded, ["y"], ["x"]).with_columns(
+        request_id=pl.when(pl.col("arm") == "mini").then(pl.lit(request_id)).otherwise("request_id")
+    )
+    seen = row(frame, "identical", NET)
+    assert (seen["n"], seen["effect"], seen["low"]) == (0, None, None)
+    assert seen["note"] == "no request has both a silent and a control pair"
+
+
+def test_a_request_that_came_twice_is_counted_once(recorded, row) -> None:
+    frame = with_control(recorded, ["y"] * 3, ["x"] * 3).with_columns(request_id=pl.lit("r"))
+    assert row(frame, "identical", NET)["n"] == 1
+
+
+def test_too_few_conversations_for_an_interval_are_told_of(recorded, row) -> None:
+    frame = with_control(recorded, ["y"] * 40, ["x"] * 40).with_columns(cluster=pl.lit("c"))
+    seen = row(frame, "identical", NET)
+    assert (seen["effect"], seen["low"]) == (1.0, None)
+    assert seen["note"] == "an interval takes 30 conversations: 29 missing"
+
+
+def test_similarity_is_net_of_control_too(recorded, row) -> None:
+    seen = row(with_control(recorded, ["xy"], ["xyyy"]), "similarity", NET)
+    # Indel: 1 of 3 characters, and 3 of 5
+    assert seen["effect"] == pytest.approx(1 / 3 - 3 / 5)

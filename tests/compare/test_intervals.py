@@ -1,0 +1,58 @@
+"""Which sequence a metric has, and what is missing for one."""
+
+import numpy as np
+import pytest
+
+from mirrorkit.compare import betting
+from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits, of_bounded, too_few_clusters
+from mirrorkit.compare.metrics import BUILT_IN, Metric, of_user
+from mirrorkit.compare.sequences import two_sided
+
+
+@pytest.mark.parametrize(
+    ("name", "bounded", "burn_in"),
+    [
+        ("latency", False, 100),
+        ("cost", False, 200),
+        ("output_length", False, 200),
+        ("errors", True, 100),
+        ("identical", True, 100),
+        ("preference", True, 100),
+    ],
+)
+def test_shares_and_means_within_bounds_are_exact_and_costs_wait_longest(
+    name: str, bounded: bool, burn_in: int
+) -> None:
+    assert is_bounded(BUILT_IN[name]) == bounded
+    assert burn_in_of(BUILT_IN[name]) == burn_in
+
+
+def test_the_limits_are_those_of_the_values() -> None:
+    assert limits(BUILT_IN["errors"]) == (-1, 1)
+    assert limits(BUILT_IN["identical"]) == (0, 1)
+    assert limits(of_user("x", Metric(len, bounds=(2, 6)))) == (2, 6)
+    assert not is_bounded(of_user("x", Metric(len, bounds=None)))
+
+
+def test_bounded_values_are_bet_on_within_the_unit_and_mapped_back() -> None:
+    values = np.array([2.0, 6.0, 6.0, 3.0])
+    assert in_unit(values, (2.0, 6.0)).tolist() == [0, 1, 1, 0.25]
+    low, high = betting.bounds(np.array([0, 1, 1, 0.25]), 0.05)
+    assert of_bounded(values, (2.0, 6.0), 0.05, None) == pytest.approx((2 + 4 * low, 2 + 4 * high))
+    assert of_bounded(np.empty(0), (2.0, 6.0), 0.05, None) is None
+
+
+def test_bounded_values_in_clusters_have_the_asymptotic_interval_within_their_bounds() -> None:
+    values = np.tile([0.0, 4.0], 200)
+    clusters = np.arange(400) // 2
+    inner = two_sided(values / 4, 0.05, clusters, bounded=True)
+    assert inner is not None
+    assert of_bounded(values, (-4.0, 4.0), 0.05, clusters) == pytest.approx((4 * inner[0], 4 * inner[1]))
+    assert of_bounded(np.ones(400), (0.0, 1.0), 0.05, clusters)[1] == 1.0
+    assert of_bounded(values[:40], (-4.0, 4.0), 0.05, clusters[:40]) is None
+
+
+def test_conversations_that_are_missing_are_counted_and_pairs_alone_are_one_each() -> None:
+    assert too_few_clusters(np.array([-1, -1, 0, 1])) == ""
+    assert too_few_clusters(np.array([-1, -1, 0, 0])) == "an interval takes 30 conversations: 27 missing"
+    assert too_few_clusters(np.arange(60) // 2) == ""

@@ -1,0 +1,368 @@
+"""The verdict: a pure function of the pairs and the gates, and the first one stands."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mirrorkit.compare.analysis import Analysis, analyse
+from mirrorkit.compare.measured import measured
+from mirrorkit.compare.metrics import Metric
+from mirrorkit.compare.plan import Plan
+from mirrorkit.compare.verdict import Verdict, arms_alphas
+from mirrorkit.records import CONTROL
+from mirrorkit.store.files import conform
+
+GATES = {"latency": 1.10, "cost": 1.00, "errors": 0.05}
+SECOND = 1_000_000
+BEGIN = np.datetime64("2026-11-01", "us")
+
+
+def pairs(
+    n: int = 600,
+    *,
+    arm: str = "next",
+    seed: int = 0,
+    slower: float = 1.0,
+    dearer: float = 0.8,
+    failing: float = 0.02,
+    since: int = 0,
+    **more: Any,
+) -> pl.DataFrame:
+    """`n` pairs, one a second from the second `since` on; by default all of `GATES` come to pass."""
+    random = np.random.default_rng(seed)
+    base, cost = random.lognormal(0, 0.5, n), random.lognormal(-6, 0.7, n)
+    start = BEGIN + (np.arange(n) + since) * np.timedelta64(SECOND, "us")
+    columns = {
+        "pair_id": [f"{arm}-{since + number:05}" for number in range(n)],
+        "arm": [arm] * n,
+        "model_group": ["chat"] * n,
+        "started_at": pl.Series(start).dt.replace_time_zone("UTC"),
+        "primary_status": np.where(random.random(n) < 0.02, "error", "ok"),
+        "silent_status": np.where(random.random(n) < failing, "error", "ok"),
+        "primary_latency_s": base,
+        "silent_latency_s": base * slower * random.lognormal(0, 0.2, n),
+        "primary_cost_usd": cost,
+        "silent_cost_usd": cost * dearer * random.lognormal(-0.02, 0.2, n),
+    }
+    return conform(pl.DataFrame(columns | more))
+
+
+def told(frame: pl.DataFrame, plan: Plan | None = None) -> Analysis:
+    plan = plan or Plan(gates=GATES)
+    return analyse(measured(frame, plan), plan)
+
+
+def verdict(frame: pl.DataFrame, plan: Plan | None = None) -> Verdict:
+    return told(frame, plan).verdict
+
+
+def states(analysis: Analysis) -> dict[str, str]:
+    return dict(analysis.gates.select("metric", "state").rows())
+
+
+def test_a_model_that_passes_every_gate_may_be_switched_to() -> None:
+    seen = verdict(pairs())
+    assert seen.answer == "switch"
+    assert seen.arm == "next"
+    assert seen.sentence.startswith("Switch to next")
+    assert seen.pairs_needed is None
+    assert seen.decided_by in GATES
+
+
+def test_the_last_gate_to_pass_decides_a_switch() -> None:
+    seen = told(pairs())
+    last = seen.gates.sort("decided_after")[-1]
+    assert seen.verdict.decided_by == last["metric"][0]
+    assert seen.verdict.after == last["decided_after"][0]
+    assert f"{seen.verdict.after:,} pairs" in seen.verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "made"),
+    [
+        ("latency", "latency < ×1.1", {"slower": 1.4}),
+        ("cost", "cost < ×1", {"dearer": 1.3}),
+        ("errors", "errors < +5 points", {"failing": 0.3}),
+    ],
+)
+def test_one_gate_that_fails_is_named_and_keeps_the_primary(name: str, words: str, made: Any) -> None:
+    seen = verdict(pairs(**made))
+    assert (seen.answer, seen.decided_by) == ("keep", name)
+    assert seen.sentence == f"Keep chat: the gate {words} failed after {seen.after} pairs."
+
+
+def test_the_first_gate_to_fail_decides() -> None:
+    seen = told(pairs(slower=1.4, dearer=1.3))
+    assert {"latency", "cost"} <= set(seen.gates.filter(state="failed")["metric"])
+    assert seen.verdict.decided_by == "latency"  # a ratio is told from 100 pairs on, a bill from 200
+
+
+def test_until_then_it_says_what_is_open_and_how_long_it_may_take() -> None:
+    seen = verdict(pairs(250, dearer=0.98))
+    assert (seen.answer, seen.decided_by) == ("keep collecting", "cost")
+    assert seen.pairs_needed is not None
+    assert seen.pairs_needed > 0
+    assert "latency" in seen.sentence
+    assert "cost" in seen.sentence
+    assert "more pairs" in seen.sentence
+
+
+def test_a_few_pairs_decide_nothing() -> None:
+    for n in (1, 2, 40):
+        assert verdict(pairs(n)).answer == "keep collecting"
+
+
+def test_the_pairs_it_takes_count_those_that_a_gate_cannot_use() -> None:
+    """Half of the pairs have no cost, so twice as many are needed."""
+    half = pairs(400, dearer=0.97)
+    unknown = half.with_columns(
+        primary_cost_usd=pl.when(pl.int_range(pl.len()) % 2 == 0).then("primary_cost_usd")
+    )
+    plan = Plan(gates={"cost": 1.0})
+    whole = verdict(half.gather_every(2), plan).pairs_needed
+    assert whole is not None
+    assert verdict(unknown, plan).pairs_needed == pytest.approx(2 * whole, rel=0.02)
+
+
+def test_at_the_most_pairs_allowed_an_open_gate_is_keep_inconclusive() -> None:
+    frame = pairs(400, dearer=0.99)
+    plan = Plan(gates=GATES, max_pairs=300)
+    seen = verdict(frame, plan)
+    assert (seen.answer, seen.decided_by, seen.after) == ("keep", "cost", 300)
+    assert "inconclusive" in seen.sentence
+    assert "300 pairs" in seen.sentence
+    assert verdict(frame.head(299), plan).answer == "keep collecting"
+
+
+def test_what_comes_after_the_most_pairs_allowed_decides_nothing() -> None:
+    """The first verdict stands: inconclusive too."""
+    plan = Plan(gates=GATES, max_pairs=150)
+    frame = pairs(1_000)
+    assert verdict(frame).answer == "switch"
+    seen = verdict(frame, plan)
+    assert (seen.answer, seen.after) == ("keep", 150)
+    assert seen == verdict(frame.head(150), plan)
+
+
+def test_a_gate_decided_within_the_pairs_allowed_counts() -> None:
+    whole = verdict(pairs())
+    assert whole.after is not None
+    assert verdict(pairs(), Plan(gates=GATES, max_pairs=whole.after)) == whole
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 1_000), st.sampled_from([0.9, 1.1, 1.3]), st.sampled_from([0.8, 1.0]), st.data())
+def test_the_first_verdict_stands(seed: int, slower: float, dearer: float, data: st.DataObject) -> None:
+    """Whatever later pairs say, and whoever looked when."""
+    frame = pairs(500, seed=seed, slower=slower, dearer=dearer)
+    against = pairs(300, seed=seed + 1, slower=1 / slower**3, dearer=1 / dearer, failing=0.3, since=500)
+    looks = sorted(data.draw(st.lists(st.integers(1, 500), max_size=3)))
+    seen = [verdict(frame.head(n)) for n in looks] + [verdict(frame), verdict(pl.concat([frame, against]))]
+    decided = [each for each in seen if each.answer != "keep collecting"]
+    assert all(each == decided[0] for each in decided)
+    assert seen[len(seen) - len(decided) :] == decided
+
+
+def test_a_verdict_is_that_of_its_own_prefix() -> None:
+    """With one pair fewer it was not reached yet."""
+    for frame in (pairs(), pairs(slower=1.4)):
+        seen = verdict(frame)
+        assert seen.after is not None
+        assert verdict(frame.head(seen.after)) == seen
+        assert verdict(frame.head(seen.after - 1)).answer == "keep collecting"
+
+
+@settings(max_examples=15)
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(random: Any) -> None:
+    frame = pl.concat(
+        [
+            pairs(300, dearer=0.97),
+            pairs(250, arm="other", seed=2, since=20),
+            pairs(200, arm="third", seed=3, dearer=1.5, since=20),
+            pairs(50, arm=CONTROL, seed=4),
+        ]
+    )
+    order = list(range(frame.height))
+    random.shuffle(order)
+    assert verdict(frame[order]) == verdict(frame)
+
+
+@pytest.mark.parametrize("arms", [("next", "next"), ("next", "other")])
+def test_two_recordings_put_together_agree_in_either_order(arms: tuple[str, str]) -> None:
+    here = pairs(300, arm=arms[0], seed=1, dearer=0.95)
+    there = pairs(300, arm=arms[1], seed=2, dearer=0.95, since=150).with_columns(
+        pair_id="there-" + pl.col("pair_id")
+    )
+    there = there.with_columns(model_group=pl.lit("talk"))
+    one, other = told(pl.concat([here, there])), told(pl.concat([there, here]))
+    assert one.verdict == other.verdict
+    assert one.gates.sort("arm", "metric").equals(other.gates.sort("arm", "metric"))
+
+
+def test_a_pair_in_both_recordings_counts_once() -> None:
+    frame = pairs(300)
+    assert verdict(pl.concat([frame, frame[100:200]])) == verdict(frame)
+
+
+def test_pairs_without_a_start_keep_their_place() -> None:
+    frame = pairs().with_columns(started_at=pl.lit(None, pl.Datetime("us", "UTC")))
+    assert verdict(frame) == verdict(pairs())
+
+
+# several silent arms
+
+
+def test_each_arm_has_its_share_of_alpha_from_when_it_started() -> None:
+    times = np.array([0, 9, 10, 11, 30])
+    shares = arms_alphas({"a": 0, "b": 10, "c": 30}, times, 0.06)
+    assert shares.tolist() == pytest.approx([0.06, 0.06, 0.03, 0.03, 0.02])
+    assert arms_alphas({"a": 5}, np.array([0, 5]), 0.06).tolist() == [0.06, 0.06]
+
+
+def test_two_arms_take_longer_than_one() -> None:
+    alone = verdict(pairs(dearer=0.95))
+    both = verdict(pl.concat([pairs(dearer=0.95), pairs(arm="other", seed=5, dearer=0.97)]))
+    mine = next(each for each in both.arms if each.arm == "next")
+    assert alone.after is not None
+    assert mine.after is not None
+    assert mine.after > alone.after
+
+
+def test_the_control_arm_takes_no_share() -> None:
+    alone = told(pairs())
+    with_control = told(pl.concat([pairs(), pairs(100, arm=CONTROL, seed=6)]))
+    assert with_control.verdict == alone.verdict
+    assert with_control.gates.equals(alone.gates)
+
+
+def test_an_arm_that_joins_later_does_not_undo_a_verdict() -> None:
+    first = verdict(pairs())
+    later = verdict(pl.concat([pairs(), pairs(arm="late", seed=7, dearer=0.5, since=600)]))
+    assert (later.answer, later.arm, later.decided_by, later.after) == (
+        "switch",
+        "next",
+        first.decided_by,
+        first.after,
+    )
+    assert later.arms[0] == first or first in later.arms
+
+
+def test_the_first_arm_that_may_be_switched_to_is_named() -> None:
+    late = pairs(arm="a late one", seed=8, since=300)
+    seen = verdict(pl.concat([late, pairs()]))
+    assert (seen.answer, seen.arm) == ("switch", "next")
+    assert {each.answer for each in seen.arms} == {"switch"}
+    assert "a late one" in seen.sentence
+
+
+def test_one_arm_is_open_while_the_others_fail() -> None:
+    frame = pl.concat([pairs(250, dearer=0.98), pairs(250, arm="slow", seed=9, slower=1.5)])
+    seen = verdict(frame)
+    assert (seen.answer, seen.arm, seen.decided_by) == ("keep collecting", "next", "cost")
+    assert "slow" not in (seen.arm or "")
+    assert "Keep chat: the gate latency" in seen.sentence
+
+
+def test_where_all_arms_fail_the_primary_is_kept() -> None:
+    frame = pl.concat([pairs(slower=1.4), pairs(arm="dear", seed=9, dearer=1.5)])
+    seen = verdict(frame)
+    assert (seen.answer, seen.arm) == ("keep", None)
+    assert seen.decided_by in ("latency", "cost")
+    assert all(each.answer == "keep" for each in seen.arms)
+
+
+def test_with_control_alone_there_is_nothing_to_switch_to() -> None:
+    seen = verdict(pairs(arm=CONTROL))
+    assert seen.answer == "keep collecting"
+    assert "control" in seen.sentence
+
+
+# gates that cannot be told
+
+
+def test_a_gate_without_a_usable_pair_is_named_and_nothing_is_decided() -> None:
+    unknown = pairs().with_columns(silent_cost_usd=pl.lit(None, pl.Float64))
+    seen = told(unknown)
+    assert (seen.verdict.answer, seen.verdict.decided_by) == ("keep collecting", "cost")
+    assert "cost cannot be told: no usable pair" in seen.verdict.sentence
+    assert seen.verdict.pairs_needed is None
+    assert states(seen) == {"latency": "passed", "cost": "open", "errors": "passed"}
+    assert seen.gates.filter(metric="cost")["note"][0].startswith("no usable pair")
+
+
+def test_it_does_not_hide_a_gate_that_failed() -> None:
+    slow = pairs(slower=1.4).with_columns(silent_cost_usd=pl.lit(None, pl.Float64))
+    assert verdict(slow).decided_by == "latency"
+
+
+def test_all_errors_keep_the_primary() -> None:
+    seen = verdict(pairs(failing=1.0))
+    assert (seen.answer, seen.decided_by) == ("keep", "errors")
+
+
+def test_no_gates_decide_nothing() -> None:
+    seen = verdict(pairs(), Plan(gates={}))
+    assert (seen.answer, seen.decided_by) == ("keep collecting", None)
+    assert "No gate is set" in seen.sentence
+
+
+def test_identical_sides_are_never_switched_to() -> None:
+    """Nothing is cheaper than itself; and to be no slower than 10 % more is all that latency asks."""
+    frame = pairs().with_columns(
+        silent_cost_usd="primary_cost_usd",
+        silent_latency_s="primary_latency_s",
+        silent_status="primary_status",
+    )
+    seen = told(frame)
+    assert seen.verdict.answer == "keep collecting"
+    assert states(seen) == {"latency": "passed", "cost": "open", "errors": "passed"}
+    assert "too near its margin" in seen.verdict.sentence
+
+
+def test_where_several_gates_fail_at_one_pair_the_verdict_is_keep_and_one_of_them_is_named() -> None:
+    frame = pairs(slower=3.0).with_columns(ttft=pl.lit(None))
+    frame = frame.with_columns(
+        primary_ttft_s="primary_latency_s", silent_ttft_s="silent_latency_s", stream=True
+    )
+    seen = verdict(frame, Plan(gates={"ttft": 1.1, "latency": 1.1}))
+    assert (seen.answer, seen.decided_by) == ("keep", "ttft")
+
+
+def test_labels_count_from_when_they_were_given() -> None:
+    """An old pair that is labelled late does not change what was decided by then."""
+    labelled = np.arange(600) % 3 == 0
+    given = pl.Series(BEGIN + (np.arange(600) + 5_000) * np.timedelta64(SECOND, "us"))
+    frame = pairs(
+        preference=np.where(labelled, "silent", None),
+        labelled_at=pl.select(
+            pl.when(pl.Series(labelled)).then(given.dt.replace_time_zone("UTC"))
+        ).to_series(),
+    )
+    plan = Plan(gates={"preference": 0.5})
+    seen = verdict(frame, plan)
+    assert (seen.answer, seen.decided_by) == ("switch", "preference")
+    more = frame.with_columns(
+        preference=pl.col("preference").fill_null("primary"),
+        labelled_at=pl.col("labelled_at").fill_null(
+            pl.lit(given[-1]).dt.replace_time_zone("UTC") + pl.duration(days=1)
+        ),
+    )
+    assert verdict(more, plan) == seen
+
+
+def test_a_gate_on_a_users_metric_is_named() -> None:
+    metric = Metric(pl.col("silent_latency_s") < 100)
+    plan = Plan(gates={"in time": 0.9}, metrics={"in time": metric})
+    seen = verdict(pairs(), plan)
+    assert (seen.answer, seen.decided_by) == ("switch", "in time")
+    assert "in time > 0.9" in seen.sentence
+
+
+def test_the_verdict_reads_as_its_sentence() -> None:
+    seen = verdict(pairs())
+    assert str(seen) == seen.sentence
