@@ -24,11 +24,11 @@ HEAVY = (
     "nest_asyncio",
     "mcp",
 )
-HEAVY += ("numpy", "pandas", "pyarrow", "nest_asyncio2", "yaml", "rapidfuzz", "jsonschema")
+HEAVY += ("numpy", "pandas", "pyarrow", "nest_asyncio2", "yaml", "rapidfuzz", "jsonschema", "scipy.stats")
 # what a comparison is worked out with; scipy.stats alone would take two seconds
 ARITHMETIC = {"numpy", "scipy", "rapidfuzz"}
 
-LOADED = f"import sys, json; print(json.dumps([m for m in {(*HEAVY, "scipy.stats")!r} if m in sys.modules]))"
+LOADED = f"import sys, json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
 
 
 def run(script: str, *args: str) -> Any:
