@@ -79,15 +79,16 @@ def test_it_says_what_it_does_first_and_shows_a_progress_bar_and_nothing_else(de
     assert [line for line in shown if not line.startswith("mirroring:")] == []
 
 
-def test_there_is_one_row_for_each_request(demo: Demo) -> None:
-    frame = demo.frame
-    assert frame.height == frame["request_id"].n_unique() == frame["pair_id"].n_unique() == REQUESTS
-    assert frame["arm"].unique().to_list() == ["candidate"]
+def test_there_is_one_row_for_each_request_and_a_control_for_some(demo: Demo) -> None:
+    silent, control = (demo.frame.filter(arm=arm) for arm in ("candidate", "control"))
+    assert silent.height == silent["request_id"].n_unique() == REQUESTS
+    assert 0 < control.height == control["request_id"].n_unique() < REQUESTS / 2
+    assert demo.frame["pair_id"].n_unique() == demo.frame.height == silent.height + control.height
 
 
 def test_the_traffic_is_varied(demo: Demo) -> None:
     frame = demo.frame
-    assert frame["stream"].sum() == REQUESTS // 3
+    assert frame.filter(arm="candidate")["stream"].sum() == REQUESTS // 3
     assert {"support", "extraction", "tools"} <= set(frame["tags"].explode())
     assert frame["primary_tool_calls"].is_not_null().any()
     statuses = pl.concat([frame[f"{side}_status"] for side in SIDES])

@@ -10,9 +10,10 @@ from polars.testing import assert_frame_equal
 
 from mirrorkit.compare.looked import Looked
 from mirrorkit.comparison import Comparison
-from mirrorkit.errors import LabelError, RecordingError
+from mirrorkit.errors import CompareError, LabelError, RecordingError
 from mirrorkit.recording import Readable, Recording, describe, load
 from mirrorkit.records import SCHEMA
+from mirrorkit.store.files import write_parquet
 
 STARTED = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
@@ -100,15 +101,157 @@ def test_a_recording_is_compared_as_its_frame_is() -> None:
 
 
 def test_whatever_has_a_frame_is_readable(tmp_path: Path) -> None:
-    class Live(Readable):
-        frame = frame(2)
-        complete_before = None
-        _looked = Looked()
-
-    Live().to_parquet(tmp_path / "live.parquet")
+    Live(frame(2)).to_parquet(tmp_path / "live.parquet")
     assert len(load(tmp_path / "live.parquet")) == 2
     with pytest.raises(TypeError):
         Readable()  # type: ignore[abstract]
+
+
+class Live(Readable):
+    """What a session is to its reader: pairs come in, and some requests may be under way."""
+
+    def __init__(self, pairs: pl.DataFrame, complete_before: datetime | None = None) -> None:
+        self.pairs, self.before = pairs, complete_before
+        self._looked = Looked()
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        return self.pairs
+
+    @property
+    def complete_before(self) -> datetime | None:
+        return self.before
+
+
+def fast(pairs: int) -> pl.DataFrame:
+    return frame(pairs, primary_latency_s=1.0, silent_latency_s=[0.9 + 0.2 * (n % 2) for n in range(pairs)])
+
+
+def told(comparison: Comparison) -> list[str]:
+    return [str(pitfall) for pitfall in comparison.warnings if "changed after a look" in str(pitfall)]
+
+
+def test_gates_that_were_set_at_the_first_look_stay_for_the_next() -> None:
+    live = Live(fast(50))
+    live.compare(gates={"latency": 1.2}, alpha=0.1, max_pairs=500)
+    live.pairs = fast(120)
+    seen = live.compare()
+    assert (dict(seen.plan.gates), seen.plan.alpha, seen.plan.max_pairs) == ({"latency": 1.2}, 0.1, 500)
+    assert seen.verdict.answer == "switch"
+    assert told(seen) == []
+
+
+def test_changing_gates_after_a_look_is_told_with_what_they_were_and_after_how_many_pairs() -> None:
+    live = Live(fast(120))
+    live.compare(gates={"latency": 0.9})
+    live.pairs = fast(150)
+    (seen,) = told(live.compare(gates={"latency": 1.2}))
+    assert "after a look at 120 pairs (then gates: latency < ×0.9; alpha 0.05" in seen
+    assert "at 150 pairs gates: latency < ×1.2" in seen
+    assert told(live.compare()) == [seen]
+
+
+def test_a_look_that_failed_was_none() -> None:
+    live = Live(fast(0))
+    with pytest.raises(CompareError, match="no pairs to compare"):
+        live.compare(gates={"latency": 0.9})
+    live.pairs = fast(10)
+    with pytest.raises(CompareError, match="there is no metric 'charm'"):
+        live.compare(gates={"charm": 1})
+    assert told(live.compare(gates={"latency": 1.2})) == []
+
+
+def test_gates_and_looks_go_with_the_recording(tmp_path: Path) -> None:
+    live = Live(fast(120))
+    live.compare(gates={"latency": 0.9})
+    seen = live.compare(gates={"latency": 1.2}, ignore=[r"\d+"])
+    live.to_parquet(tmp_path / "one.parquet")
+    loaded = load(tmp_path / "one.parquet")
+    again = loaded.compare()
+    assert again.plan == seen.plan
+    assert again.verdict == seen.verdict
+    assert [str(each) for each in again.warnings] == [str(each) for each in seen.warnings]
+    loaded.compare(alpha=0.01)
+    loaded.to_parquet(tmp_path / "two.parquet")
+    third = load(tmp_path / "two.parquet").compare()
+    assert (third.plan.alpha, len(told(third))) == (0.01, 2)
+
+
+def test_the_verdict_of_a_recording_is_that_of_the_session_mid_flight(tmp_path: Path) -> None:
+    started = fast(120)["started_at"]
+    for place, answer in ((99, "keep collecting"), (100, "switch")):
+        live = Live(fast(120), started[place])
+        seen = live.compare(gates={"latency": 1.2})
+        live.to_parquet(tmp_path / "pairs.parquet")
+        loaded = load(tmp_path / "pairs.parquet")
+        assert loaded.complete_before == started[place]
+        assert seen.verdict.answer == answer
+        again = loaded.compare()
+        assert again.verdict == seen.verdict
+        assert again.table.equals(seen.table)
+        loaded.to_parquet(tmp_path / "again.parquet")
+        assert load(tmp_path / "again.parquet").compare().verdict == seen.verdict
+
+
+def test_a_gate_on_a_metric_whose_function_was_not_kept_asks_for_it(tmp_path: Path) -> None:
+    quick = {"quick": lambda pair: pair["silent_latency_s"] < 2}
+    live = Live(fast(120))
+    seen = live.compare(gates={"quick": 0.5}, metrics=quick)
+    assert live.compare().verdict == seen.verdict
+    live.to_parquet(tmp_path / "pairs.parquet")
+    loaded = load(tmp_path / "pairs.parquet")
+    with pytest.raises(CompareError, match=r"there is no metric 'quick' .* given by metrics="):
+        loaded.compare()
+    again = loaded.compare(metrics=quick)
+    assert (again.verdict, told(again)) == (seen.verdict, [])
+    assert loaded.compare(gates={"latency": 1.2}).verdict.decided_by == "latency"
+
+
+def test_a_csv_file_holds_no_gates(tmp_path: Path) -> None:
+    live = Live(fast(120))
+    live.compare(gates={"latency": 1.2})
+    live.to_csv(tmp_path / "pairs.csv")
+    assert set(load(tmp_path / "pairs.csv").compare().plan.gates) == {"latency", "cost", "errors"}
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"plan": "{"},
+        {"plan": '[{"pairs": 1, "words": "x", "given": {}}]'},
+        {"complete_before": "yesterday"},
+        {"complete_before": ""},
+        {"more": "of a later version"},
+    ],
+)
+def test_what_cannot_be_read_beside_the_pairs_is_no_obstacle(tmp_path: Path, kept: dict[str, str]) -> None:
+    write_parquet(fast(120), tmp_path / "pairs.parquet", kept=kept)
+    loaded = load(tmp_path / "pairs.parquet")
+    assert loaded.complete_before is None
+    assert loaded.compare(gates={"latency": 1.2}).verdict.answer == "switch"
+
+
+def test_a_time_without_a_zone_beside_the_pairs_is_utc(tmp_path: Path) -> None:
+    write_parquet(fast(9), tmp_path / "pairs.parquet", kept={"complete_before": "2026-11-22T09:05:00"})
+    assert len(load(tmp_path / "pairs.parquet").compare()._told.pairs) == 5
+
+
+def test_answers_are_compared_once_for_all_looks() -> None:
+    texts: list[str] = []
+
+    def clean(text: str) -> str:
+        texts.append(text)
+        return text
+
+    recorded = fast(6).with_columns(primary_output=pl.col("pair_id"), silent_output=pl.lit("other"))
+    live = Live(recorded[:4])
+    live.compare(clean=clean)
+    live.compare(gates={"cost": 0.5})
+    live.pairs = recorded
+    live.compare()
+    assert sorted(text for text in texts if text != "other") == [f"p{n}" for n in range(6)]
+    live.compare(tolerance=0.5)
+    assert len([text for text in texts if text != "other"]) == 12
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 }
 """What the silent model is if the effect is below, and if it is above, no effect."""
 
+_LIKE = {"identical": "answers", "similarity": "texts", "json_equal": "JSON", "tool_calls": "tool calls"}
+"""What differs where a metric of likeness is low."""
+
 _NO_EFFECT = {"ratio": 1.0, "totals": 1.0, "shares": 0.0}
 
 
@@ -100,13 +103,13 @@ def _finding(arm: str, evidence: Evidence, row: Row | None, primary: str) -> Fin
         return None
     shown = [wording.effect(row[name], row["estimand"], row["unit"]) for name in ("effect", "low", "high")]
     if is_net:
-        what = f"differs from {primary} in {metric} more than {primary} does from itself"
-        if high < 0:
-            what = f"is more like {primary} in {metric} than {primary} is like itself"
+        more = "less" if high < 0 else "more"
+        what = f"gives {_LIKE[metric]} that differ from {primary}'s {more} than its own do among themselves"
+        metric_words = f"{metric}, net of control,"
     else:
         below, above = _WORDS.get(metric, (f"lower in {metric}", f"higher in {metric}"))
-        what = f"is {below if high < none else above}"
-    sentence = f"{wording.name(arm)} {what}: {metric} {shown[0]} ({shown[1]} to {shown[2]})"
+        what, metric_words = f"is {below if high < none else above}", metric
+    sentence = f"{wording.name(arm)} {what}: {metric_words} {shown[0]} ({shown[1]} to {shown[2]})"
     return Finding(arm, metric, sentence, row["effect"], low, high)
 
 

@@ -198,10 +198,11 @@ def _calls(pairs: pl.DataFrame) -> Iterator[tuple[int | None, str]]:
     if any(estimated.values()):
         yield None, f"tokens, and with them cost, were estimated here, not reported: {_sides(estimated)}."
     if streams := int(pairs["stream"].sum() or 0):
+        are = "is a stream" if streams == 1 else "are streams"
         yield (
             None,
-            f"{_pairs(streams)} are streams: the primary's latency runs until its caller has read the last "
-            "chunk, the silent one's is read at once.",
+            f"{_pairs(streams)} {are}: the primary's latency runs until its caller has read the last chunk, "
+            "the silent one's is read at once.",
         )
 
 

@@ -34,7 +34,9 @@ def by(
         message = str(error).partition("\n")[0]
         raise CompareError(f"by: the expression cannot be run on the frame: {message}") from error
     if isinstance(sliced.schema["slice"], pl.List):
-        sliced = sliced.explode("slice")
+        # which Polars version it is decides whether an empty list has a row
+        some = pl.when(pl.col("slice").list.len() > 0).then("slice")
+        sliced = sliced.with_columns(some).explode("slice")
     if sliced.schema["slice"].is_nested():
         raise CompareError(
             f"by: slices are told apart by texts, numbers or categories, not {sliced.schema['slice']}"

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from mirrorkit.compare import wording
-from mirrorkit.compare.evidence import TIME, Evidence, Floats, Whole
+from mirrorkit.compare.evidence import TIME, Evidence, Floats, Whole, draw
 from mirrorkit.compare.gates import crossing, pairs_needed
 from mirrorkit.compare.plan import Plan, gate_words
 
@@ -48,6 +48,7 @@ class GateResult:
     more: int | None
     heads_for: State
     note: str | None
+    awaits_labels: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +87,14 @@ def judge_gate(
 ) -> GateResult:
     """Where the gate on the evidence's metric stands; `pairs` are all of the arm's, in order."""
     name, margin = evidence.metric.name, plan.gates[evidence.metric.name]
+    if plan.max_pairs is not None and len(pairs) > plan.max_pairs:
+        pairs = pairs.head(plan.max_pairs)
+        evidence = draw(pairs, evidence.metric)
     allowed = arms_alphas(starts, evidence.times, plan.alpha)
     crossed = crossing(evidence, margin, allowed, allowed / len(plan.gates))
-    deadline = _deadline(pairs, plan.max_pairs)
-
-    def time_of(index: int | None) -> int | None:
-        if index is None or (deadline is not None and evidence.times[index] > deadline):
-            return None
-        return int(evidence.times[index])
-
-    passed, failed = time_of(crossed.passed), time_of(crossed.failed)
+    passed, failed = (
+        None if index is None else int(evidence.times[index]) for index in (crossed.passed, crossed.failed)
+    )
     state: State = "open"
     if failed is not None and (passed is None or failed < passed):
         state = "failed"
@@ -124,11 +123,8 @@ def judge_gate(
         more,
         heads_for,
         None if len(evidence) else "; ".join(("no usable pair", *evidence.left_out)),
+        evidence.metric.order is not None and len(evidence) < len(pairs),
     )
-
-
-def _deadline(pairs: pl.DataFrame, max_pairs: int | None) -> int | None:
-    return None if max_pairs is None or len(pairs) < max_pairs else int(pairs[TIME][max_pairs - 1])
 
 
 def _pairs_by(pairs: pl.DataFrame, time: int) -> int:
@@ -151,7 +147,9 @@ def arm_verdict(
         last = max(results, key=lambda each: each.at or 0)
         return _decided("switch", f"Switch to {arm}", "passed, the last of the gates to do so,", last, arm)
     waits = sorted(still_open, key=_urgency)[0]
-    if plan.max_pairs is not None and len(pairs) >= plan.max_pairs:
+    # pairs are labelled when they are long recorded
+    waits_for_labels = any(each.awaits_labels for each in still_open)
+    if plan.max_pairs is not None and len(pairs) >= plan.max_pairs and not waits_for_labels:
         return Verdict(
             "keep",
             f"Keep {primary}, inconclusive: after the {plan.max_pairs:,} pairs that were allowed, "
@@ -185,7 +183,8 @@ def _collecting(
     else:
         more = waits.more
         outcome = "pass" if waits.heads_for == "passed" else "fail"
-        sentence += f"; as things go, {waits.metric} would {outcome} after about {wording.three_digits(more)} more pairs."
+        about = wording.three_digits(more)
+        sentence += f"; as things go, {waits.metric} would {outcome} after about {about} more pairs."
     return Verdict("keep collecting", sentence, waits.metric, arm, None, more)
 
 

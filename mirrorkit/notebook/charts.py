@@ -3,14 +3,14 @@
 Each panel rests on the same pairs as the table's row of that metric, and says how many.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from mirrorkit.compare.metrics import usable
 from mirrorkit.compare.selection import arms, of_arm
-from mirrorkit.notebook import forest, panels, theme, words
+from mirrorkit.notebook import bars, forest, panels, theme, words
 from mirrorkit.notebook.compared import Compared
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def overview(comparison: Compared) -> "Figure":
     top, *at = theme.places(5, top=True)
     forest.draw(figure, top, gates, comparison.plan.alpha)
     panels.distribution(figure, at[0], frame, "latency", "latency")
-    panels.cost_bars(figure, at[1], words.main_rows(table, "cost"))
-    panels.error_bars(figure, at[2], words.main_rows(table, "errors"))
-    panels.identical_bars(figure, at[3], words.main_rows(table, "identical"))
+    bars.cost_bars(figure, at[1], words.main_rows(table, "cost"))
+    bars.error_bars(figure, at[2], words.main_rows(table, "errors"))
+    bars.identical_bars(figure, at[3], words.main_rows(table, "identical"))
     return _with_legend(figure)
 
 
@@ -78,7 +78,7 @@ def cost(pairs: pl.DataFrame) -> "Figure":
     'Cost'
     """
     figure = _grid(pairs, "Cost", {"Cost per 1,000 requests": "cost", "Running bill": "cost"})
-    panels.cost_bars(figure, (1, 1), panels.estimated(pairs, "cost"))
+    bars.cost_bars(figure, (1, 1), bars.estimated(pairs, "cost"))
     panels.bills(figure, (1, 2), pairs)
     return _with_legend(figure)
 
@@ -95,34 +95,42 @@ def outputs(pairs: pl.DataFrame, fields: pl.DataFrame) -> "Figure":
     >>> outputs(measured(SCHEMA.frame(), Plan()), pl.DataFrame(schema=FIELDS)).layout.title.text
     'Answers'
     """
-    differing = panels.differing(fields)
-    top = {"JSON fields and tool calls that differ": None} if differing else {}
+    differing = bars.differing(fields)
+    top = [_titled("JSON fields and tool calls that differ", bars.counted(differing))] if differing else []
     figure = _grid(
         pairs,
         "Answers",
-        {**top, "Similarity to the primary": "similarity", "Identical answers": "identical",
+        {"Similarity to the primary": "similarity", "Identical answers": "identical",
          "Answer length": "output_length", "Finish reasons": None, "Errors": None},
-        top_px=panels.fields_height(differing) if differing else 0,
+        top=top,
+        top_px=bars.fields_height(differing) if differing else 0,
     )  # fmt: skip
     at = theme.places(5 + bool(differing), top=bool(differing))
     if differing:
-        panels.field_bars(figure, at.pop(0), differing)
+        bars.field_bars(figure, at.pop(0), differing)
     panels.similarities(figure, at[0], pairs)
-    panels.identical_bars(figure, at[1], panels.estimated(pairs, "identical"))
+    bars.identical_bars(figure, at[1], bars.estimated(pairs, "identical"))
     panels.lengths(figure, at[2], pairs)
     panels.finish_reasons(figure, at[3], pairs)
     panels.error_kinds(figure, at[4], pairs)
     return _with_legend(figure)
 
 
-def _grid(pairs: pl.DataFrame, title: str, metrics: Mapping[str, str | None], *, top_px: int = 0) -> "Figure":
+def _grid(
+    pairs: pl.DataFrame,
+    title: str,
+    metrics: Mapping[str, str | None],
+    *,
+    top: Sequence[str] = (),
+    top_px: int = 0,
+) -> "Figure":
     """An empty figure with a panel for each name in `metrics`, under it the pairs its metric rests on."""
     counted = [
         _titled(panel, _in_pairs(pairs if metric is None else usable(pairs, metric).pairs, arms(pairs)))
         for panel, metric in metrics.items()
     ]
     subtitle = theme.lines(words.headline(pairs), 2)
-    return theme.grid(counted, title=title, subtitle=subtitle, top_px=top_px)
+    return theme.grid([*top, *counted], title=title, subtitle=subtitle, top_px=top_px)
 
 
 def _in_pairs(pairs: pl.DataFrame, names: list[str]) -> list[int]:

@@ -39,11 +39,13 @@ STYLE = """
 .mirrorkit .gates td:last-child, .mirrorkit .gates th:last-child { text-align: right; }
 .mirrorkit tbody th { font-weight: 400; }
 .mirrorkit tbody th.sub { padding-left: 1.4em; opacity: .8; }
+.mirrorkit tbody th[colspan] { white-space: normal; }
 .mirrorkit tbody th.arm { font-weight: 600; padding-top: .9em; }
 .mirrorkit th:last-child, .mirrorkit td:last-child { padding-right: 0; }
 .mirrorkit td.passed, .mirrorkit td.failed { font-weight: 600; }
 .mirrorkit .muted { opacity: .62; }
 .mirrorkit .wide { overflow-x: auto; }
+@media (max-width: 48em) { .mirrorkit th, .mirrorkit td { padding-right: .6em; } }
 .mirrorkit summary { cursor: pointer; }
 .mirrorkit p.small, .mirrorkit ul.small { font-size: .86em; opacity: .8; }
 .mirrorkit p.note { margin: .15em 0; padding-left: 2.2em; text-indent: -2.2em; }

@@ -108,7 +108,7 @@ def height(gates: list[Mark]) -> int:
     return 60 + 58 * max(2, min(len(gates), LINES_SHOWN))
 
 
-def draw(figure: "Figure", at: tuple[int, int], gates: list[Mark], alpha: float) -> None:
+def draw(figure: "Figure", at: theme.At, gates: list[Mark], alpha: float) -> None:
     """Draw the gates as a panel of a figure."""
     if not gates:
         theme.say(figure, at, "no gates are set")
@@ -116,10 +116,10 @@ def draw(figure: "Figure", at: tuple[int, int], gates: list[Mark], alpha: float)
     shown = gates[:LINES_SHOWN]
     row, column = at
     level = f"{100 * (1 - alpha):g} %"
-    _add(figure, at, _spans([mark.every_look for mark in shown], f"{level}, every look", 11, 0.45))
-    _add(figure, at, _spans([mark.one_look for mark in shown], f"{level}, one look", 3, 1.0))
-    _add(figure, at, _dots(shown))
-    _add(figure, at, _ticks(shown))
+    theme.add(figure, at, _spans([mark.every_look for mark in shown], f"{level}, every look", 11, 0.45))
+    theme.add(figure, at, _spans([mark.one_look for mark in shown], f"{level}, one look", 3, 1.0))
+    theme.add(figure, at, _dots(shown))
+    theme.add(figure, at, _ticks(shown))
     for x0, x1, color in ((-_EDGE, 0, _PASSES), (0, _EDGE, _FAILS)):
         figure.add_vrect(x0=x0, x1=x1, fillcolor=color, line_width=0, layer="below", row=row, col=column)
     figure.add_vline(x=0, line={"color": theme.TEXT, "width": 2}, layer="below", row=row, col=column)
@@ -145,10 +145,6 @@ def draw(figure: "Figure", at: tuple[int, int], gates: list[Mark], alpha: float)
     )
 
 
-def _add(figure: "Figure", at: tuple[int, int], trace: dict[str, Any]) -> None:
-    figure.add_trace({"type": "scatter", "showlegend": False, **trace}, row=at[0], col=at[1])
-
-
 def _spans(spans: list[tuple[float, float] | None], name: str, width: int, opacity: float) -> dict[str, Any]:
     xs: list[float | None] = []
     ys: list[float | None] = []
@@ -157,6 +153,7 @@ def _spans(spans: list[tuple[float, float] | None], name: str, width: int, opaci
             xs += [*span, None]
             ys += [y, y, None]
     return {
+        "type": "scatter",
         "name": name,
         "mode": "lines",
         "x": xs,
@@ -170,6 +167,7 @@ def _spans(spans: list[tuple[float, float] | None], name: str, width: int, opaci
 def _dots(shown: list[Mark]) -> dict[str, Any]:
     known = [(y, mark) for y, mark in enumerate(shown) if mark.effect is not None]
     return {
+        "type": "scatter",
         "name": "effect",
         "mode": "markers+text",
         "x": [mark.effect for _, mark in known],
@@ -195,6 +193,7 @@ def _beside(place: float) -> str:
 def _ticks(shown: list[Mark]) -> dict[str, Any]:
     known = [(y, mark.no_effect) for y, mark in enumerate(shown) if mark.no_effect is not None]
     return {
+        "type": "scatter",
         "name": "no difference",
         "mode": "markers",
         "x": [place for _, place in known],

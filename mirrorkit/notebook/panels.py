@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from mirrorkit.compare import wording
-from mirrorkit.compare.estimates import estimate
 from mirrorkit.compare.metrics import usable
 from mirrorkit.compare.selection import FAILED, arms, of_arm
 from mirrorkit.notebook import theme
@@ -26,17 +24,8 @@ GROUPS_SHOWN = 4
 """The most model groups, or arms, that are told apart one by one."""
 
 _KINDS_SHOWN = 6
-_ARMS_SHOWN = 4
-_NAME = 16
-_MOST_OF_IT = 0.6
-"""Beyond this share, the whole is worth a tick."""
-_FIELDS_SHOWN = 12
-_READINGS = {"differs": "✗ differs", "noise": "≈ noise", "open": "○ open"}
 _TAIL = 10
 """A quantile is drawn where at least so many pairs lie on either side of it."""
-
-At = tuple[int, int]
-"""A panel's row and column, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +98,7 @@ def _spread(n: int, most: int = POINTS) -> list[int]:
 
 def _distributions(
     figure: "Figure",
-    at: At,
+    at: theme.At,
     parts: list[tuple[_Part, pl.Series]],
     unit: str,
     title: str,
@@ -144,7 +133,7 @@ def _distributions(
     )
 
 
-def _log_x(figure: "Figure", at: At, parts: list[tuple[_Part, pl.Series]], unit: str) -> None:
+def _log_x(figure: "Figure", at: theme.At, parts: list[tuple[_Part, pl.Series]], unit: str) -> None:
     positive = pl.concat(
         [pl.Series([], dtype=pl.Float64), *(values.filter(values > 0) for _, values in parts)]
     ).sort()
@@ -157,14 +146,14 @@ def _log_x(figure: "Figure", at: At, parts: list[tuple[_Part, pl.Series]], unit:
     )
 
 
-def distribution(figure: "Figure", at: At, frame: pl.DataFrame, metric: str, title: str) -> None:
+def distribution(figure: "Figure", at: theme.At, frame: pl.DataFrame, metric: str, title: str) -> None:
     """How `latency` or `ttft`, in seconds, is distributed on each side."""
     parts = [(part, _values(part, metric, part.column(f"{metric}_s"))) for part in _parts(frame)]
     _distributions(figure, at, parts, "s", f"{title}, seconds (log)", f"no {title} on record")
     _log_x(figure, at, parts, "s")
 
 
-def lengths(figure: "Figure", at: At, frame: pl.DataFrame) -> None:
+def lengths(figure: "Figure", at: theme.At, frame: pl.DataFrame) -> None:
     """How many characters the answers of each side have."""
     parts = [
         (part, _values(part, "output_length", part.column("output").str.len_chars()))
@@ -174,7 +163,7 @@ def lengths(figure: "Figure", at: At, frame: pl.DataFrame) -> None:
     _log_x(figure, at, parts, "")
 
 
-def similarities(figure: "Figure", at: At, pairs: pl.DataFrame) -> None:
+def similarities(figure: "Figure", at: theme.At, pairs: pl.DataFrame) -> None:
     """How alike the answers of each arm are to the primary's: the silent ones beside the control's."""
     parts = [(part, _values(part, "similarity", pl.col("similarity"))) for part in _silent_parts(pairs)]
     title = "similarity, 1 is the same text"
@@ -183,7 +172,7 @@ def similarities(figure: "Figure", at: At, pairs: pl.DataFrame) -> None:
         figure.update_xaxes(range=[-0.02, 1.02], row=at[0], col=at[1])
 
 
-def ratios(figure: "Figure", at: At, frame: pl.DataFrame, metric: str) -> None:
+def ratios(figure: "Figure", at: theme.At, frame: pl.DataFrame, metric: str) -> None:
     """Silent over primary, percentile by percentile, of `latency` or `ttft`."""
     row, column = at
     lines = [(part, *_ratio_line(part, metric)) for part in _silent_parts(frame)]
@@ -229,7 +218,7 @@ def _ratio_line(part: _Part, metric: str) -> tuple[list[int], list[float | None]
     return levels, [theme.finite(ratio) for ratio in ratios]
 
 
-def bills(figure: "Figure", at: At, frame: pl.DataFrame) -> None:
+def bills(figure: "Figure", at: theme.At, frame: pl.DataFrame) -> None:
     """What each side's priced requests cost up to each of them."""
     row, column = at
     every = [(part, _values(part, "cost", part.column("cost_usd")).cum_sum()) for part in _parts(frame)]
@@ -257,199 +246,12 @@ def bills(figure: "Figure", at: At, frame: pl.DataFrame) -> None:
     figure.update_yaxes(title_text="USD", rangemode="tozero", row=row, col=column)
 
 
-def estimated(pairs: pl.DataFrame, metric: str) -> list[dict[str, Any]]:
-    """The table's main row of a metric for each arm, its interval at 95 %."""
-    return estimate(pairs, [metric]).unique("arm", keep="first", maintain_order=True).to_dicts()
-
-
-def cost_bars(figure: "Figure", at: At, rows: list[dict[str, Any]]) -> None:
-    """What 1,000 requests cost on each side of each arm, from the table's rows on cost."""
-    bars = []
-    for row in _usable(rows):
-        primary = _times(row["primary"], 1000)
-        ends = [
-            None if row[end] is None or primary is None else row[end] * primary for end in ("low", "high")
-        ]
-        bars += _sides_of(row, primary, _times(row["silent"], 1000), ends, "USD")
-    _bars(figure, at, bars, "USD per 1,000 requests", "no priced calls")
-
-
-def error_bars(figure: "Figure", at: At, rows: list[dict[str, Any]]) -> None:
-    """The share of failed calls on each side of each arm, from the table's rows on errors."""
-    bars = []
-    for row in _usable(rows):
-        primary = row["primary"]
-        ends = [
-            None if row[end] is None or primary is None else primary + row[end] for end in ("low", "high")
-        ]
-        bars += _sides_of(row, primary, row["silent"], ends, "share")
-    _bars(figure, at, bars, "errors and time-outs, share", "no finished calls", tickformat=".3~%")
-
-
-def identical_bars(figure: "Figure", at: At, rows: list[dict[str, Any]]) -> None:
-    """The share of pairs with identical answers in each arm, from the table's rows."""
-    bars = [
-        _bar(
-            theme.escape(row["arm"], _NAME),
-            _color(row["arm"]),
-            row["effect"],
-            [row["low"], row["high"]],
-            "share",
-        )
-        for row in _usable(rows)
-    ]
-    _bars(figure, at, bars, "share of pairs", "no answers on record", tickformat=".3~%")
-
-
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    """A horizontal bar with its interval, all at 0 or above."""
-
-    label: str
-    color: str
-    length: float
-    low: float
-    high: float
-    text: str
-
-
-def _bar(label: str, color: str, length: float | None, ends: list[float | None], unit: str) -> _Bar:
-    """An end that is unknown, or too large to be drawn, is where the bar ends."""
-    known = theme.finite(length) or 0.0
-    low, high = (theme.finite(end) for end in ends)
-    return _Bar(
-        label,
-        color,
-        known,
-        known if low is None else min(max(low, 0.0), known),
-        known if high is None else max(high, known),
-        theme.escape(wording.quantity(theme.finite(length), unit)),
-    )
-
-
-def _sides_of(
-    row: dict[str, Any], primary: float | None, silent: float | None, ends: list[float | None], unit: str
-) -> list[_Bar]:
-    """Both sides of an arm; the interval of their difference is drawn at the silent one."""
-    arm = theme.escape(row["arm"], _NAME)
-    return [
-        _bar(f"{arm}<br>primary", theme.PRIMARY, primary, [None, None], unit),
-        _bar(f"{arm}<br>silent", _color(row["arm"]), silent, ends, unit),
-    ]
-
-
-def _color(arm: str) -> str:
-    return theme.CONTROL if arm == CONTROL else theme.SILENT
-
-
-def _usable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if row["n"] > 0][:_ARMS_SHOWN]
-
-
-def _times(value: float | None, factor: float) -> float | None:
-    return theme.finite(None if value is None else value * factor)
-
-
-def _bars(figure: "Figure", at: At, bars: list[_Bar], title: str, none: str, **axis: Any) -> None:
-    """Horizontal bars, one under the other, each with its interval and, beyond that, its value."""
-    if not bars:
-        theme.say(figure, at, none)
-        return
-    _add(figure, at, {
-        "type": "bar",
-        "orientation": "h",
-        "x": [bar.length for bar in bars],
-        "y": [bar.label for bar in bars],
-        "marker": {"color": [bar.color for bar in bars]},
-        "opacity": 0.75,
-        "customdata": [bar.text for bar in bars],
-        "hovertemplate": "%{customdata}<extra></extra>",
-    })  # fmt: skip
-    whiskers = [bar for bar in bars if bar.low < bar.high]
-    _add(figure, at, {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": [end for bar in whiskers for end in (bar.low, bar.high, None)],
-        "y": [bar.label for bar in whiskers for _ in range(3)],
-        "line": {"color": theme.TEXT, "width": 2},
-        "marker": {"symbol": "line-ns", "size": 10, "line": {"color": theme.TEXT, "width": 2}},
-        "hoverinfo": "skip",
-    })  # fmt: skip
-    _add(figure, at, {
-        "type": "scatter",
-        "mode": "text",
-        "x": [bar.high for bar in bars],
-        "y": [bar.label for bar in bars],
-        "text": [f" {bar.text}" for bar in bars],
-        "textposition": "middle right",
-        "cliponaxis": False,
-        "hoverinfo": "skip",
-    })  # fmt: skip
-    noted = f"{title}<br>whisker: every look" if whiskers else title
-    # room for the text beyond the longest bar
-    longest = max(bar.high for bar in bars)
-    figure.update_xaxes(
-        title_text=noted, range=[0, longest * 1.5 if longest else 0.05], row=at[0], col=at[1], **axis
-    )
-    if "tickformat" in axis and longest > _MOST_OF_IT:
-        figure.update_xaxes(tickvals=[0, 0.5, 1], row=at[0], col=at[1])
-    figure.update_yaxes(type="category", autorange="reversed", row=at[0], col=at[1])
-
-
-def _add(figure: "Figure", at: At, trace: dict[str, Any]) -> None:
-    """Add what is named on its axis and so has no place in the legend."""
-    figure.add_trace({"showlegend": False, **trace}, row=at[0], col=at[1])
-
-
-def differing(fields: pl.DataFrame) -> list[dict[str, Any]]:
-    """The fields to show, of `mirrorkit.compare.fields.fields`'s: those that differ in some pair."""
-    return fields.filter(pl.col("differs") > 0).head(_FIELDS_SHOWN).to_dicts()
-
-
-def fields_height(rows: list[dict[str, Any]]) -> int:
-    """How high the panel of fields is, in pixels."""
-    return 60 + 52 * max(3, len(rows))
-
-
-def field_bars(figure: "Figure", at: At, rows: list[dict[str, Any]]) -> None:
-    """In which share of pairs each field differs, beside how often it does in the control."""
-    several = len({row["arm"] for row in rows}) > 1
-    labels = [_field_label(row, several) for row in rows]
-    bars = [_field_bar(row, label) for row, label in zip(rows, labels, strict=True)]
-    again = [
-        (label, row["control"]) for row, label in zip(rows, labels, strict=True) if row["control"] is not None
-    ]
-    told = "; green: the control's share" if again else ""
-    _bars(figure, at, bars, f"share of pairs{told}", "", tickformat=".3~%")
-    _add(figure, at, {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [share for _, share in again],
-        "y": [label for label, _ in again],
-        "marker": {"symbol": "line-ns", "size": 26, "line": {"color": theme.CONTROL, "width": 5}},
-        "hovertemplate": "control: %{x:.3~%}<extra></extra>",
-    })  # fmt: skip
-    figure.update_xaxes(range=[0, 1.2 * max(bar.high for bar in bars)], row=at[0], col=at[1])
-
-
-def _field_bar(row: dict[str, Any], label: str) -> _Bar:
-    """The interval is of how much more often the field differs than in the control, and drawn from there."""
-    again, ends = row["control"], (row["low"], row["high"])
-    whisker = [None if end is None or again is None else min(again + end, 1.0) for end in ends]
-    return _bar(label, _color(row["arm"]), row["differs"], whisker, "share")
-
-
-def _field_label(row: dict[str, Any], several: bool) -> str:
-    arm = f"{theme.escape(row['arm'], 16)}: " if several else ""
-    return f"{arm}{theme.escape(row['path'], 32)}<br>{_READINGS[row['reading']]}"
-
-
-def finish_reasons(figure: "Figure", at: At, frame: pl.DataFrame) -> None:
+def finish_reasons(figure: "Figure", at: theme.At, frame: pl.DataFrame) -> None:
     """Why each side's answers ended, as shares of its ok calls."""
     _kinds(figure, at, frame, _finish_reasons_of, "share of ok calls", "no finish reasons on record")
 
 
-def error_kinds(figure: "Figure", at: At, frame: pl.DataFrame) -> None:
+def error_kinds(figure: "Figure", at: theme.At, frame: pl.DataFrame) -> None:
     """Which errors each side had, as shares of all its calls."""
     _kinds(figure, at, frame, _error_kinds_of, "share of all calls", "no failed calls")
 
@@ -469,7 +271,7 @@ def _error_kinds_of(part: _Part) -> tuple[pl.Series, int]:
 
 def _kinds(
     figure: "Figure",
-    at: At,
+    at: theme.At,
     frame: pl.DataFrame,
     kinds_of: Callable[[_Part], tuple[pl.Series, int]],
     title: str,

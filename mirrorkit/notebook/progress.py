@@ -5,7 +5,9 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress(total: int, label: str, shown: bool = True, unit: str = "requests") -> Iterator[Callable[[int], object]]:
+def progress(
+    total: int, label: str, shown: bool = True, unit: str = "requests"
+) -> Iterator[Callable[[int], object]]:
     """A bar up to `total`, counted in `unit`; the function it gives is told how many are done."""
     if not shown:
         yield lambda done: None

@@ -193,8 +193,9 @@ def _examples(comparison: Compared) -> str:
 
 
 def _example(pair: Mapping[str, Any]) -> str:
-    difference = "unknown" if pair["difference"] is None else wording.three_digits(pair["difference"])
-    head = f"{wording.name(pair['arm'])}, {wording.name(pair['pair_id'])}: difference {difference}"
+    known = pair["difference"] is not None
+    difference = wording.three_digits(pair["difference"]).replace("-", "−") if known else "unknown"
+    head = f"{wording.name(pair['arm'])}: difference {difference} (pair {wording.name(pair['pair_id'])})"
     sides = "".join(
         f'<div><p class="small">{side}: {escape(_measures(pair, side))}</p>'
         f"<pre>{_text(_answer(pair, side))}</pre></div>"

@@ -1,10 +1,10 @@
 """How every figure looks: colours, text, axes; and how names that came with the data get into one."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape as escape_html
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mirrorkit.compare import wording
 
@@ -19,6 +19,9 @@ CONTROL = "#009E73"
 TEXT = "#777777"
 GRID = "rgba(127, 127, 127, 0.22)"
 CLEAR = "rgba(0, 0, 0, 0)"
+At = tuple[int, int]
+"""A panel's row and column, from 1."""
+
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
@@ -52,7 +55,7 @@ def lines(text: str, most: int = 4) -> str:
     return "<br>".join(escape(line, 2 * _LINE) for line in cut)
 
 
-def places(count: int, *, top: bool = False) -> list[tuple[int, int]]:
+def places(count: int, *, top: bool = False) -> list[At]:
     """Where `count` panels are: row and column from 1, two in a row, the first alone in its row if `top`.
 
     >>> places(3), places(3, top=True)
@@ -114,14 +117,19 @@ def grid(panels: Sequence[str], *, title: str, subtitle: str, top_px: int = 0) -
     return figure
 
 
-def _row(at: Sequence[tuple[int, int]], row: int, columns: int) -> list[dict[str, int] | None]:
+def _row(at: Sequence[At], row: int, columns: int) -> list[dict[str, int] | None]:
     """How `make_subplots` wants to be told that a panel has its row for itself."""
     if columns == 2 and (row, 2) not in at:
         return [{"colspan": 2}, None]
     return [{}] * columns
 
 
-def say(figure: "Figure", at: tuple[int, int], message: str) -> None:
+def add(figure: "Figure", at: At, trace: Mapping[str, Any]) -> None:
+    """Draw in a panel what its axes name, and so has no place in the legend."""
+    figure.add_trace({"showlegend": False, **trace}, row=at[0], col=at[1])
+
+
+def say(figure: "Figure", at: At, message: str) -> None:
     """Put a message in place of a panel that has nothing to show."""
     row, column = at
     figure.update_xaxes(visible=False, row=row, col=column)

@@ -20,12 +20,16 @@ def test_net_is_the_mean_of_what_differs_more_over_the_requests_with_both(record
     for rows in (frame, frame.reverse()):
         seen = row(rows, "identical", NET)
         assert (seen["n"], seen["note"]) == (3, None)
-        assert [seen[name] for name in ("primary", "silent", "effect")] == pytest.approx([1 / 3, 2 / 3, 1 / 3])
+        assert [seen[name] for name in ("primary", "silent", "effect")] == pytest.approx(
+            [1 / 3, 2 / 3, 1 / 3]
+        )
         low, high = betting.bounds(np.array([1.0, 0.5, 0.5]), 0.05)
         assert [seen["low"], seen["high"]] == pytest.approx([2 * low - 1, 2 * high - 1])
 
 
-def test_a_model_that_differs_as_often_as_the_primary_from_itself_has_no_net_difference(recorded, row) -> None:
+def test_a_model_that_differs_as_often_as_the_primary_from_itself_has_no_net_difference(
+    recorded, row
+) -> None:
     silent = ["y" if number % 2 else "x" for number in range(400)]
     control = ["y" if number % 4 < 2 else "x" for number in range(400)]
     seen = row(with_control(recorded, silent, control), "identical", NET)

@@ -61,12 +61,14 @@ def test_no_more_than_asked_for(frame) -> None:
 
 
 def test_a_silent_failure_is_infinitely_slower(recorded) -> None:
-    assert shown(recorded(1, status=("ok", "error"), latency_s=1.0), "latency_with_errors") == [("p0", math.inf)]
+    assert shown(recorded(1, status=("ok", "error"), latency_s=1.0), "latency_with_errors") == [
+        ("p0", math.inf)
+    ]
 
 
 @pytest.mark.parametrize("metric", ["charm", None, "over_slo", ["latency"]])
 def test_an_unknown_metric_is_an_error(frame, metric) -> None:
-    with pytest.raises(CompareError, match="there is no metric .*; there are latency, "):
+    with pytest.raises(CompareError, match=r"there is no metric .*; there are latency, "):
         shown(frame, metric)
 
 

@@ -174,6 +174,9 @@ CASES: dict[str, Case] = {
     "a user's": Case(USER, 0.30, mean_of(beta(1))),
     "latency, ICC .1": Case(BUILT_IN["latency"], 1.10, clustered_ratio(0.1), clustered=True),
     "latency, ICC .3": Case(BUILT_IN["latency"], 1.10, clustered_ratio(0.3), clustered=True),
+    "latency_with_errors, ICC .3": Case(
+        BUILT_IN["latency_with_errors"], 1.10, clustered_ratio(0.3), clustered=True
+    ),
     "errors, ICC .1": Case(BUILT_IN["errors"], 0.01, clustered_shares(0.03, 0.1), clustered=True),
     "errors, ICC .3": Case(BUILT_IN["errors"], 0.01, clustered_shares(0.03, 0.3), clustered=True),
     "identical, ICC .3": Case(BUILT_IN["identical"], 0.90, clustered_coin(0.3), clustered=True),

@@ -26,7 +26,13 @@ def test_what_was_not_looked_by_is_not_kept() -> None:
 
 def test_only_another_plan_makes_another_look_and_the_first_number_of_pairs_is_kept() -> None:
     looked = Looked()
-    for pairs, changes in ((10, {}), (20, {}), (30, {"alpha": 0.1}), (40, {"alpha": 0.1}), (50, {"alpha": 0.05})):
+    for pairs, changes in (
+        (10, {}),
+        (20, {}),
+        (30, {"alpha": 0.1}),
+        (40, {"alpha": 0.1}),
+        (50, {"alpha": 0.05}),
+    ):
         looked.remember(looked.plan(**changes), pairs)
     assert [(look.pairs, look.given["alpha"]) for look in looked.looks] == [(10, 0.05), (30, 0.1), (50, 0.05)]
 

@@ -30,7 +30,7 @@ def test_what_is_not_given_stays_as_it_was() -> None:
 
 
 def test_a_gate_may_be_on_every_metric_and_on_the_users_own() -> None:
-    margins = {name: 0.5 for name in [*BUILT_IN, "over_slo", "mine"]}
+    margins = dict.fromkeys([*BUILT_IN, "over_slo", "mine"], 0.5)
     assert set_up(gates=margins, slo_s=1, metrics=OWN).gates == margins
     assert set_up(gates={"latency": np.float64(1.1)}).gates == {"latency": 1.1}
     assert set_up(gates={}).gates == {}
@@ -39,12 +39,18 @@ def test_a_gate_may_be_on_every_metric_and_on_the_users_own() -> None:
 @pytest.mark.parametrize(
     ("gates", "words"),
     [
-        ({"charm": 1}, "there is no metric 'charm' to set a gate on; there are latency, .* given by metrics="),
+        (
+            {"charm": 1},
+            "there is no metric 'charm' to set a gate on; there are latency, .* given by metrics=",
+        ),
         ({3: 1}, "there is no metric 3"),
         ({None: 1}, "there is no metric None"),
         ({("a",): 1}, "there is no metric"),
         ({"over_slo": 0.01}, "a gate on 'over_slo' needs slo_s="),
-        ({"latency": -1.1}, "the margin of 'latency' is -1.1: it is a ratio, silent over primary, and above 0"),
+        (
+            {"latency": -1.1},
+            "the margin of 'latency' is -1.1: it is a ratio, silent over primary, and above 0",
+        ),
         ({"latency_with_errors": 0}, "the margin of 'latency_with_errors' is 0: it is a ratio"),
         ({"cost": 0.0}, "the margin of 'cost' is 0.0: it is a ratio"),
         ({"errors": 1.01}, "'errors' is 1.01: it is a difference of shares: 0.01 is one point, .* -1 and 1"),
@@ -160,13 +166,18 @@ def test_what_a_gate_on_a_users_metric_means_is_part_of_the_look() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "{", "null", "3", "[3]", '{"pairs": 1}', '[{"pairs": 1, "words": "x"}]']
-    + [json.dumps([{"pairs": 1, "words": "x", "given": given}]) for given in ({}, {"gates": 3}, {"gates": [1]}, 3)],
+    + [
+        json.dumps([{"pairs": 1, "words": "x", "given": given}])
+        for given in ({}, {"gates": 3}, {"gates": [1]}, 3)
+    ],
 )
 def test_what_is_no_looks_is_none(text: str) -> None:
     assert looks_from_json(text) == ()
 
 
-@pytest.mark.parametrize("given", [{"alpha": "x"}, {"slo_s": -1}, {"max_pairs": 0.5}, {"gates": {"cost": "x"}}])
+@pytest.mark.parametrize(
+    "given", [{"alpha": "x"}, {"slo_s": -1}, {"max_pairs": 0.5}, {"gates": {"cost": "x"}}]
+)
 def test_a_kept_plan_that_is_out_of_range_is_an_error(given: dict[str, Any]) -> None:
     with pytest.raises(CompareError):
         plan_of(Look(1, "x", {"gates": {}, **given})).with_changes()

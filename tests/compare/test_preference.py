@@ -27,7 +27,9 @@ def test_people_correct_the_judges_win_rate_valid_for_one_look(recorded, row) ->
 
 
 def test_few_labels_show_how_far_people_agree_and_correct_nothing(recorded, row) -> None:
-    seen = row(recorded(3, judge_preference=JUDGED[:3], preference=["silent", "tie", None]), "judge", CORRECTED)
+    seen = row(
+        recorded(3, judge_preference=JUDGED[:3], preference=["silent", "tie", None]), "judge", CORRECTED
+    )
     assert (seen["effect"], seen["one_look_low"]) == (None, None)
     assert seen["note"] == (
         "people labelled 2 of the 3 judged pairs: Cohen's kappa 0.00; a correction takes 10 labels: 8 missing"
@@ -47,6 +49,8 @@ def test_without_labels_on_judged_pairs_there_is_no_corrected_row(recorded, told
 
 
 def test_the_row_says_how_often_the_judge_changed_its_mind(recorded, row) -> None:
-    frame = recorded(4, judge_preference=["tie", "silent", "silent", None], judge_flipped=[True, False, False, None])
+    frame = recorded(
+        4, judge_preference=["tie", "silent", "silent", None], judge_flipped=[True, False, False, None]
+    )
     assert row(frame, "judge")["note"] == "judge flipped with the order in 33.3 % of pairs"
     assert row(recorded(2, judge_preference="tie"), "judge")["note"] is None

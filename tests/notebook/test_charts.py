@@ -417,3 +417,19 @@ def test_likeness_is_shown_beside_the_controls() -> None:
         "mini (silent)",
         "primary again (control)",
     ]
+
+
+def test_a_hostile_json_key_or_metric_is_drawn_and_not_read() -> None:
+    hostile = "<img src=x onerror=alert(1)>$x$ \x1b"
+    frame = made(60).with_columns(
+        primary_output=pl.lit(json.dumps({"a": 1})), silent_output=pl.lit(json.dumps({"a": 1, hostile: 2}))
+    )
+    comparison = seen(frame, metrics={hostile: pl.col("lag_s") < 1}, gates={hostile: 0.5})
+    assert "JSON fields" in texts(comparison.outputs())
+    for view in (Comparison.plot, Comparison.outputs):
+        drawn = texts(view(comparison)).replace("<br>", "").replace("<extra>", "").replace("</extra>", "")
+        for sign in ("<", "$", "\x1b", "\\u001b"):
+            assert sign not in drawn
+    bundle = comparison._repr_mimebundle_()
+    assert "<img" not in bundle["text/html"]
+    assert "\x1b" not in "".join(bundle.values())
