@@ -36,7 +36,7 @@ class Comparison:
     """
 
     frame: pl.DataFrame = field(repr=False)
-    """the pairs compared, one row each"""
+    """the pairs compared, one row each: those of requests that started before the oldest one under way"""
     plan: "Plan" = field(repr=False)
     """gates, alpha and rules, as they were set"""
     _told: "Analysis" = field(repr=False)
@@ -108,13 +108,13 @@ class Comparison:
         """What 1,000 requests cost on each side, and the bill as the requests came."""
         from mirrorkit.notebook import charts
 
-        return charts.cost(self._told.pairs)
+        return charts.cost(self._told.pairs, self.table)
 
     def outputs(self) -> "Figure":
         """How the answers differ: likeness beside the control arm's, JSON fields, finish reasons, lengths."""
         from mirrorkit.notebook import charts
 
-        return charts.outputs(self._told.pairs, self.fields)
+        return charts.outputs(self._told.pairs, self.table, self.fields)
 
     def plot(self) -> "Figure":
         """The verdict in one figure: each gate with its interval and margin, latency, cost and errors."""
@@ -240,4 +240,4 @@ def look(
         with progress_bar(missing, "comparing answers", progress and missing > _LONG, "pairs") as step:
             found = kept.of(pairs, plan.rules, step)
     told = analyse(measured(pairs, plan, found), plan, before=before, looks=looks)
-    return Comparison(pairs.clone(), plan, told)
+    return Comparison(told.pairs.select(pairs.columns), plan, told)

@@ -101,15 +101,16 @@ def _finding(arm: str, evidence: Evidence, row: Row | None, primary: str) -> Fin
     none = 0.0 if is_net else no_effect(evidence) or 0.0
     if low <= none <= high:
         return None
-    shown = [wording.effect(row[name], row["estimand"], row["unit"]) for name in ("effect", "low", "high")]
+    effect = wording.effect(row["effect"], row["estimand"], row["unit"])
+    ends = wording.interval(low, high, row["estimand"], row["unit"])
     if is_net:
         more = "less" if high < 0 else "more"
         what = f"gives {_LIKE[metric]} that differ from {primary}'s {more} than its own do among themselves"
-        metric_words = f"{metric}, net of control,"
+        metric_words = f"{metric.replace('_', ' ')}, net of control,"
     else:
         below, above = _WORDS.get(metric, (f"lower in {metric}", f"higher in {metric}"))
-        what, metric_words = f"is {below if high < none else above}", metric
-    sentence = f"{wording.name(arm)} {what}: {metric_words} {shown[0]} ({shown[1]} to {shown[2]})"
+        what, metric_words = f"is {below if high < none else above}", metric.replace("_", " ")
+    sentence = f"{wording.name(arm)} {what}: {metric_words} {effect} ({ends})"
     return Finding(arm, metric, sentence, row["effect"], low, high)
 
 
@@ -124,8 +125,8 @@ def _of_field(row: dict[str, Any], primary: str) -> Finding:
     }[most]
     sentence = (
         f"{wording.name(row['arm'])} {what} {wording.name(row['path'])} in "
-        f"{wording.three_digits(100 * shares[most])} % of {row['n']:,} pairs; net of how often {primary} "
-        f"differs from itself, the field differs in {wording.three_digits(100 * row['net'])} % "
-        f"({wording.three_digits(100 * row['low'])} to {wording.three_digits(100 * row['high'])} %)"
+        f"{wording.quantity(shares[most], 'share')} of {row['n']:,} pairs; net of how often {primary} "
+        f"differs from itself, the field differs in {wording.quantity(row['net'], 'share')} "
+        f"({wording.interval(row['low'], row['high'], 'share', 'share')})"
     )
     return Finding(row["arm"], "fields", sentence, row["net"], row["low"], row["high"], row["path"])

@@ -87,7 +87,7 @@ def _values(frame: pl.DataFrame, name: str, metric: Metric) -> pl.Series:
 def _of_expression(frame: pl.DataFrame, name: str, value: pl.Expr) -> pl.Series:
     try:
         values = frame.select(value.alias("value"))["value"]
-    except pl.exceptions.PolarsError as error:
+    except Exception as error:  # Polars raises its own, and whatever a function in the expression does
         message = str(error).partition("\n")[0]
         raise CompareError(
             f"metrics: the expression of {name!r} cannot be run on the frame: {message}"

@@ -107,7 +107,10 @@ def of_user(name: str, metric: Metric) -> BuiltIn:
         metric.unit,
         "mean of the pairs",
         lambda _: value,
-        (flag("no value", lambda _: value.is_null()), flag("value not finite", lambda _: unbounded)),
+        (
+            flag("no value, or it raised", lambda _: value.is_null()),
+            flag("value not finite", lambda _: unbounded),
+        ),
         better=metric.better,
         bounds=metric.bounds,
     )

@@ -101,7 +101,7 @@ def gate_words(plan: Plan, name: str) -> str:
     """A gate in words, as in a formula.
 
     >>> gate_words(Plan(), "errors"), gate_words(Plan(), "latency")
-    ('errors < +1 points', 'latency < ×1.1')
+    ('errors < +1 point', 'latency < ×1.1')
     """
     metric, margin = plan.metric(name), plan.gates[name]
     sign = "<" if metric.better == "lower" else ">"
@@ -113,7 +113,7 @@ def margin_words(metric: BuiltIn, margin: float) -> str:
     if metric.kind in ("ratio", "median", "totals"):
         return f"×{margin:g}"
     if metric.kind == "shares":
-        return f"{100 * margin:+g} points"
+        return f"{100 * margin:+g} point{'' if abs(margin) == 0.01 else 's'}"
     return f"{100 * margin:g} %" if metric.unit == "share" else f"{margin:g} {metric.unit}".strip()
 
 

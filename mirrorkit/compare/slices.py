@@ -23,14 +23,14 @@ def by(
     Raises CompareError if the frame has no such column, there are more than 50 slices, or no such metric.
     """
     names = plan.names()
-    if metrics is not None and (isinstance(metrics, str) or not set(metrics) <= set(names)):
+    if metrics is not None and not _are(metrics, names):
         raise CompareError(f"by: metrics={metrics!r}: give a list of metrics; there are {', '.join(names)}")
     expression = pl.col(part) if isinstance(part, str) else part
     if not isinstance(expression, pl.Expr):
         raise CompareError(f"by({part!r}): give the name of a column or a Polars expression")
     try:
         sliced = frame.with_columns(expression.alias("slice"))
-    except pl.exceptions.PolarsError as error:
+    except Exception as error:  # Polars raises its own, and whatever a function in the expression does
         message = str(error).partition("\n")[0]
         raise CompareError(f"by: the expression cannot be run on the frame: {message}") from error
     if isinstance(sliced.schema["slice"], pl.List):
@@ -59,3 +59,7 @@ def by(
     return pl.concat(parts).with_columns(
         pl.concat_str(pl.lit(note), pl.col("note"), separator="; ", ignore_nulls=True).alias("note")
     )
+
+
+def _are(metrics: object, names: Sequence[str]) -> bool:
+    return isinstance(metrics, list | tuple) and all(name in names for name in metrics)

@@ -68,6 +68,25 @@ def _signed(value: float, prefix: str = "") -> str:
     return f"{sign}{prefix}{three_digits(abs(value))}"
 
 
+def interval(low: float | None, high: float | None, estimand: str, unit: str) -> str:
+    """Both ends, the unit once; where an end is unknown, the one that is known.
+
+    >>> interval(1.354, 1.438, "ratio of totals", "s")
+    '×1.35 to ×1.44'
+    >>> interval(-0.015, 0.0129, "difference of shares", "share")
+    '−1.50 to +1.29 points'
+    >>> interval(None, 0.2, "share of pairs", "share"), interval(None, None, "share of pairs", "share")
+    ('up to 20.0 %', '–')
+    """
+    first, last = (effect(end, estimand, unit) for end in (low, high))
+    if low is None:
+        return last if high is None else f"up to {last}"
+    if high is None:
+        return f"from {first}"
+    number, _, of_first = first.partition(" ")
+    return f"{number if of_first and last.endswith(f' {of_first}') else first} to {last}"
+
+
 def name(text: str | None, limit: int = 60) -> str:
     """A name that came with the data, on one line, cut to `limit` characters, control characters replaced.
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from mirrorkit.compare import wording
-from mirrorkit.compare.estimates import estimate
 from mirrorkit.notebook import theme
 from mirrorkit.records import CONTROL
 
@@ -19,11 +18,6 @@ _MOST_OF_IT = 0.6
 """Beyond this share, the whole is worth a tick."""
 _FIELDS_SHOWN = 12
 _READINGS = {"differs": "✗ differs", "noise": "≈ noise", "open": "○ open"}
-
-
-def estimated(pairs: pl.DataFrame, metric: str) -> list[dict[str, Any]]:
-    """The table's main row of a metric for each arm, its interval at 95 %."""
-    return estimate(pairs, [metric]).unique("arm", keep="first", maintain_order=True).to_dicts()
 
 
 def cost_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> None:

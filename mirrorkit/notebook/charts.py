@@ -70,29 +70,35 @@ def latency(pairs: pl.DataFrame) -> "Figure":
     return _with_legend(figure)
 
 
-def cost(pairs: pl.DataFrame) -> "Figure":
+def cost(pairs: pl.DataFrame, table: pl.DataFrame) -> "Figure":
     """What 1,000 requests cost on each side, and the bill as the requests came, in US dollars.
 
+    `pairs` has one row a pair, `table` is the table of their comparison.
+
+    >>> from mirrorkit.compare.rows import TABLE
     >>> from mirrorkit.records import SCHEMA
-    >>> cost(SCHEMA.frame()).layout.title.text
+    >>> cost(SCHEMA.frame(), pl.DataFrame(schema=TABLE)).layout.title.text
     'Cost'
     """
     figure = _grid(pairs, "Cost", {"Cost per 1,000 requests": "cost", "Running bill": "cost"})
-    bars.cost_bars(figure, (1, 1), bars.estimated(pairs, "cost"))
+    bars.cost_bars(figure, (1, 1), words.main_rows(table, "cost"))
     panels.bills(figure, (1, 2), pairs)
     return _with_legend(figure)
 
 
-def outputs(pairs: pl.DataFrame, fields: pl.DataFrame) -> "Figure":
+def outputs(pairs: pl.DataFrame, table: pl.DataFrame, fields: pl.DataFrame) -> "Figure":
     """How the answers differ: likeness beside the control's, JSON fields, lengths, finish reasons, errors.
 
-    `pairs` is measured (see `mirrorkit.compare.measured`), `fields` is `mirrorkit.compare.fields.fields`'s.
+    `pairs` is measured (see `mirrorkit.compare.measured`), `table` is the table of their comparison, and
+    `fields` are its fields.
 
     >>> from mirrorkit.compare.fields import FIELDS
     >>> from mirrorkit.compare.measured import measured
     >>> from mirrorkit.compare.plan import Plan
+    >>> from mirrorkit.compare.rows import TABLE
     >>> from mirrorkit.records import SCHEMA
-    >>> outputs(measured(SCHEMA.frame(), Plan()), pl.DataFrame(schema=FIELDS)).layout.title.text
+    >>> table, fields = pl.DataFrame(schema=TABLE), pl.DataFrame(schema=FIELDS)
+    >>> outputs(measured(SCHEMA.frame(), Plan()), table, fields).layout.title.text
     'Answers'
     """
     differing = bars.differing(fields)
@@ -109,7 +115,7 @@ def outputs(pairs: pl.DataFrame, fields: pl.DataFrame) -> "Figure":
     if differing:
         bars.field_bars(figure, at.pop(0), differing)
     panels.similarities(figure, at[0], pairs)
-    bars.identical_bars(figure, at[1], bars.estimated(pairs, "identical"))
+    bars.identical_bars(figure, at[1], words.main_rows(table, "identical"))
     panels.lengths(figure, at[2], pairs)
     panels.finish_reasons(figure, at[3], pairs)
     panels.error_kinds(figure, at[4], pairs)

@@ -36,7 +36,7 @@ STYLE = """
 .mirrorkit th { font-weight: 600; }
 .mirrorkit th:first-child, .mirrorkit th:last-child, .mirrorkit td:last-child,
   .mirrorkit .gates td:nth-child(2), .mirrorkit .gates th:nth-child(2) { text-align: left; }
-.mirrorkit .gates td:last-child, .mirrorkit .gates th:last-child { text-align: right; }
+.mirrorkit .gates td:last-child, .mirrorkit .gates thead th:last-child { text-align: right; }
 .mirrorkit tbody th { font-weight: 400; }
 .mirrorkit tbody th.sub { padding-left: 1.4em; opacity: .8; }
 .mirrorkit tbody th[colspan] { white-space: normal; }

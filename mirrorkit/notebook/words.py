@@ -134,7 +134,7 @@ def _gate_line(gate: Mapping[str, Any], row: Mapping[str, Any] | None) -> GateLi
         STATES[gate["state"]],
         _pairs_of(gate),
         wording.effect(gate["effect"], estimand, unit),
-        interval(gate["low"], gate["high"], estimand, unit),
+        wording.interval(gate["low"], gate["high"], estimand, unit),
     )
 
 
@@ -153,25 +153,6 @@ def main_rows(table: pl.DataFrame, metric: str | None = None) -> list[dict[str, 
     """The first row of each arm and metric, which its gate is about; of one metric, or of all."""
     chosen = table if metric is None else table.filter(pl.col("metric") == metric)
     return chosen.unique(["arm", "metric"], keep="first", maintain_order=True).to_dicts()
-
-
-def interval(low: float | None, high: float | None, estimand: str, unit: str) -> str:
-    """Both ends, the unit once; where an end is unknown, the one that is known.
-
-    >>> interval(1.354, 1.438, "ratio of totals", "s")
-    '×1.35 to ×1.44'
-    >>> interval(-0.015, 0.0129, "difference of shares", "share")
-    '−1.50 to +1.29 points'
-    >>> interval(None, 0.2, "share of pairs", "share"), interval(None, None, "share of pairs", "share")
-    ('up to 20.0 %', '–')
-    """
-    first, last = (wording.effect(end, estimand, unit) for end in (low, high))
-    if low is None:
-        return last if high is None else f"up to {last}"
-    if high is None:
-        return f"from {first}"
-    number, _, of_first = first.partition(" ")
-    return f"{number if of_first and last.endswith(f' {of_first}') else first} to {last}"
 
 
 def lines(comparison: Compared) -> Lines:
@@ -224,8 +205,8 @@ def _line(row: Mapping[str, Any], is_main: bool, notes: dict[str, int]) -> Line:
         wording.quantity(row["primary"], side).strip(),
         wording.quantity(row["silent"], side).strip(),
         wording.effect(row["effect"], estimand, side or unit),
-        missing or interval(row["low"], row["high"], estimand, side or unit),
-        interval(row["one_look_low"], row["one_look_high"], estimand, side or unit),
+        missing or wording.interval(row["low"], row["high"], estimand, side or unit),
+        wording.interval(row["one_look_low"], row["one_look_high"], estimand, side or unit),
         tuple(sorted(notes[note] for note in told)),
     )
 

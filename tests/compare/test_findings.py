@@ -58,7 +58,7 @@ def test_likeness_is_claimed_only_net_of_the_control_arm(recorded) -> None:
         pl.concat([recorded(400, output="x"), recorded(400, name="c", arm="control", output=("x", "y"))])
     )
     assert alike["identical"].sentence.startswith(
-        "mini is more like big in identical than big is like itself"
+        "mini gives answers that differ from big's less than its own do among themselves: identical, net of "
     )
 
 

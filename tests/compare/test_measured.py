@@ -56,6 +56,10 @@ def fails(pair: dict[str, Any]) -> float:
         (lambda pair: 1.5, "'x' gave 1.5, which is not within its bounds 0 to 1"),
         (lambda pair: math.nan, "'x' gave nan, which is not within its bounds"),
         (pl.when(pl.col("pair_id") == "p2").then(-0.5), "'x' gave -0.5, which is not within its bounds"),
+        (
+            pl.col("pair_id").map_elements(fails, return_dtype=pl.Float64),
+            "the expression of 'x' cannot be run",
+        ),
         (pl.col("charm"), "the expression of 'x' cannot be run on the frame: .*charm"),
         (pl.col("lag_s").mean(), "the expression of 'x' gives 1 values for 3 pairs"),
         (pl.col("lag_s").head(2), "the expression of 'x' gives 2 values for 3 pairs"),

@@ -10,6 +10,10 @@ from mirrorkit.compare.slices import OUTSIDE, by
 from mirrorkit.errors import CompareError
 
 
+def fails(value: object) -> str:
+    raise ZeroDivisionError
+
+
 def sliced(frame: pl.DataFrame, part, metrics=None, **plan) -> pl.DataFrame:
     set_up = Plan().with_changes(**plan)
     return by(measured(frame, set_up, differences(frame)), set_up, part, metrics)
@@ -67,6 +71,7 @@ def test_all_arms_and_the_users_metrics_are_in_a_slice(recorded) -> None:
         (pl.concat_list(pl.concat_list("arm")), None),
         (pl.col("arm").head(2), "by: the expression cannot be run"),
         (pl.col("arm", "stream"), "by: the expression cannot be run"),
+        (pl.col("arm").map_elements(fails, return_dtype=pl.String), "by: the expression cannot be run"),
         (3, r"by\(3\): give the name of a column or a Polars expression"),
         (None, r"by\(None\): give the name"),
         (["arm"], r"by\(\['arm'\]\): give the name"),
@@ -80,7 +85,7 @@ def test_a_part_that_makes_no_slices_is_an_error_that_says_why(recorded, part, w
         sliced(recorded(51), part)
 
 
-@pytest.mark.parametrize("metrics", ["latency", ["charm"], ["latency", "charm"], "charm"])
+@pytest.mark.parametrize("metrics", ["latency", ["charm"], ["latency", "charm"], [["latency"]], 3])
 def test_metrics_that_there_are_not_are_an_error(recorded, metrics) -> None:
     with pytest.raises(CompareError, match="give a list of metrics; there are latency, "):
         sliced(recorded(3), "arm", metrics)

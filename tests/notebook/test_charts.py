@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mirrorkit.compare.fields import FIELDS
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.plan import Plan
+from mirrorkit.compare.rows import TABLE
 from mirrorkit.comparison import Comparison, compare
 from mirrorkit.notebook import charts, forest, panels, theme
 from mirrorkit.records import SCHEMA, Call, Pair
@@ -141,14 +142,14 @@ def test_a_whisker_is_the_interval_of_the_table_and_where_there_is_none_there_is
 
 
 def test_the_running_bill_ends_at_the_sum() -> None:
-    figure = charts.cost(made(1000))
+    figure = seen(made(1000)).cost()
     primary, silent = named(figure, "big (primary)")[0], named(figure, "mini (silent)")[0]
     assert (primary.x[-1], primary.y[-1]) == (900, pytest.approx(9.0))
     assert (silent.x[-1], silent.y[-1]) == (900, pytest.approx(4.5))
 
 
 def test_with_several_arms_a_primary_call_is_counted_once() -> None:
-    figure = charts.cost(made(100, arms=("mini", "other")))
+    figure = seen(made(100, arms=("mini", "other"))).cost()
     assert named(figure, "big (primary)")[0].x[-1] == 90
     assert {trace.name for trace in figure.data if trace.name} == {
         "big (primary)",
@@ -210,15 +211,15 @@ def test_columns_without_a_value_give_a_message_in_place_of_a_panel(
     )
     messages = [note.text for note in view(seen(bare)).layout.annotations if note.yref != "paper"]
     assert messages
-    assert "no priced calls" in texts(charts.cost(bare))
+    assert "no priced calls" in texts(seen(bare).cost())
 
 
 def test_no_pairs_at_all_give_messages_too() -> None:
     none = measured(SCHEMA.frame(), Plan())
     for figure in (
         charts.latency(none),
-        charts.cost(none),
-        charts.outputs(none, pl.DataFrame(schema=FIELDS)),
+        charts.cost(none, pl.DataFrame(schema=TABLE)),
+        charts.outputs(none, pl.DataFrame(schema=TABLE), pl.DataFrame(schema=FIELDS)),
     ):
         assert [note.text for note in figure.layout.annotations if note.yref != "paper"]
 
@@ -317,7 +318,7 @@ def test_no_distribution_touches_the_frame() -> None:
 
 def test_the_order_of_rows_is_not_the_order_of_the_bill() -> None:
     frame = made(50).with_columns(primary_cost_usd=pl.int_range(pl.len()).cast(pl.Float64))
-    forth, back = charts.cost(frame), charts.cost(frame.reverse())
+    forth, back = seen(frame).cost(), seen(frame.reverse()).cost()
     assert named(forth, "big (primary)")[0].y == named(back, "big (primary)")[0].y
 
 
