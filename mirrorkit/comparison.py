@@ -240,4 +240,4 @@ def look(
         with progress_bar(missing, "comparing answers", progress and missing > _LONG, "pairs") as step:
             found = kept.of(pairs, plan.rules, step)
     told = analyse(measured(pairs, plan, found), plan, before=before, looks=looks)
-    return Comparison(told.pairs.select(pairs.columns), plan, told)
+    return Comparison(pl.DataFrame([told.pairs[name] for name in pairs.columns]), plan, told)

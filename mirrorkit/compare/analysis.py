@@ -8,12 +8,13 @@ import polars as pl
 
 from mirrorkit.compare import wording
 from mirrorkit.compare.differences import COLUMNS
-from mirrorkit.compare.estimates import table
-from mirrorkit.compare.evidence import TIME, Evidence, by_arm, draw, narrowed
+from mirrorkit.compare.estimates import as_table, rows_of
+from mirrorkit.compare.evidence import TIME, by_arm, draw, narrowed, only
 from mirrorkit.compare.fields import fields
-from mirrorkit.compare.findings import Finding, findings
-from mirrorkit.compare.pitfalls import Background, Pitfall, pitfalls
+from mirrorkit.compare.findings import Finding, finding, of_fields, tests_of
+from mirrorkit.compare.pitfalls import Background, Pitfall, of_metric, pitfalls
 from mirrorkit.compare.plan import Look, Plan
+from mirrorkit.compare.rows import Row
 from mirrorkit.compare.verdict import GateResult, Verdict, arm_verdict, gates_table, judge_gate, overall
 from mirrorkit.records import CONTROL
 
@@ -39,25 +40,51 @@ def analyse(
     Only the pairs of requests that started before `before` count: until the oldest request under way is
     done, those after it that happen to have finished are the fast ones.
     """
-    single = frame if frame["pair_id"].is_unique().all() else _once(frame)
+    single = frame if _is_unique(frame["pair_id"]) else _once(frame)
     pairs = single if before is None else single.filter((pl.col("started_at") < before).fill_null(True))
+    primary = wording.listing(pairs["model_group"].unique().sort().to_list())
     metrics = [plan.metric(name) for name in plan.names()]
     of_arms = by_arm(narrowed(pairs, metrics))
-    drawn = {(arm, metric.name): draw(mine, metric) for arm, mine in of_arms.items() for metric in metrics}
-    shown = table(drawn, plan.alpha)
-    primary = wording.listing(pairs["model_group"].unique().sort().to_list())
-    results, verdict = _decide(of_arms, drawn, plan, primary)
-    by_field = fields(pairs, pairs.select(list(COLUMNS)), plan.alpha)
+    silent = [arm for arm in of_arms if arm != CONTROL]
+    starts = {arm: int(of_arms[arm][TIME][0]) for arm in silent}
+    # half of what findings may err goes to the metrics, half to the fields
+    share, tests = plan.alpha / 2, tests_of(metrics, len(silent))
+
+    rows: dict[str, list[Row]] = {arm: [] for arm in of_arms}
+    results: dict[str, dict[str, GateResult]] = {arm: {} for arm in silent}
+    found: dict[str, list[Finding]] = {arm: [] for arm in silent}
+    told: dict[str, list[Pitfall]] = {arm: [] for arm in of_arms}
+    for metric in metrics:  # one after the other: a million pairs are many numbers
+        drawn = {arm: draw(mine, metric) for arm, mine in of_arms.items()}
+        control = drawn.get(CONTROL)
+        for arm, evidence in drawn.items():
+            rows[arm] += rows_of(arm, evidence, control, plan.alpha)
+            told[arm] += of_metric(arm, evidence, plan.alpha)
+            if arm == CONTROL:
+                continue
+            if metric.name in plan.gates:
+                results[arm][metric.name] = judge_gate(evidence, of_arms[arm], plan, arm, starts)
+            if difference := finding(arm, evidence, control, primary, share / tests):
+                found[arm].append(difference)
+
+    table = as_table(rows)
+    gates = {arm: [of_arm[name] for name in plan.gates] for arm, of_arm in results.items()}
+    by_field = fields(pairs, only(pairs, COLUMNS), share / max(len(silent), 1))
     background = Background(single.height - pairs.height, before, frame.height - single.height, looks)
     return Analysis(
         pairs,
-        shown,
-        gates_table(results, shown),
-        verdict,
+        table,
+        gates_table([gate for of_arm in gates.values() for gate in of_arm], table),
+        _decided(of_arms, gates, plan, primary),
         by_field,
-        findings(drawn, by_field, primary, plan.alpha),
-        pitfalls(pairs, drawn, plan, background),
+        (*(each for of_arm in found.values() for each in of_arm), *of_fields(by_field, primary)),
+        pitfalls(pairs, told, plan, background),
     )
+
+
+def _is_unique(ids: pl.Series) -> bool:
+    # ids that differ by their hashes differ; only others need the long way
+    return ids.hash().n_unique() == len(ids) or bool(ids.is_unique().all())
 
 
 def _once(frame: pl.DataFrame) -> pl.DataFrame:
@@ -68,20 +95,12 @@ def _once(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _decide(
-    of_arms: Mapping[str, pl.DataFrame], drawn: Mapping[tuple[str, str], Evidence], plan: Plan, primary: str
-) -> tuple[list[GateResult], Verdict]:
+def _decided(
+    of_arms: Mapping[str, pl.DataFrame], gates: Mapping[str, Sequence[GateResult]], plan: Plan, primary: str
+) -> Verdict:
     if not of_arms:
         waiting = "Keep collecting: every pair so far waits for an older request that is still under way."
-        return [], Verdict("keep collecting", waiting)
-    silent = {arm: pairs for arm, pairs in of_arms.items() if arm != CONTROL}
-    starts = {arm: int(pairs[TIME][0]) for arm, pairs in silent.items()}
-    results: list[GateResult] = []
-    verdicts: dict[str, Verdict] = {}
-    switched_at: dict[str, int] = {}
-    for arm, pairs in silent.items():
-        mine = [judge_gate(drawn[arm, name], pairs, plan, arm, starts) for name in plan.gates]
-        verdicts[arm] = arm_verdict(arm, primary, mine, pairs, plan)
-        switched_at[arm] = max((each.at or 0 for each in mine), default=0)
-        results += mine
-    return results, overall(verdicts, switched_at, primary)
+        return Verdict("keep collecting", waiting)
+    verdicts = {arm: arm_verdict(arm, primary, mine, of_arms[arm], plan) for arm, mine in gates.items()}
+    switched_at = {arm: max((gate.at or 0 for gate in mine), default=0) for arm, mine in gates.items()}
+    return overall(verdicts, switched_at, primary)

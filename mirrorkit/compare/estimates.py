@@ -1,6 +1,6 @@
 """The table of a comparison: for each arm and metric both sides, the effect and its intervals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import exp, isfinite
 from typing import Any
 
@@ -40,25 +40,31 @@ def estimate(
     """
     plan = plan or Plan()
     chosen = [plan.metric(name) for name in metrics or plan.names()]
-    pairs = by_arm(narrowed(frame, chosen))
-    drawn = {(arm, each.name): draw(of_arm, each) for arm, of_arm in pairs.items() for each in chosen}
-    return table(drawn, plan.alpha)
+    of_arms = by_arm(narrowed(frame, chosen))
+    rows: dict[str, list[Row]] = {arm: [] for arm in of_arms}
+    for metric in chosen:
+        drawn = {arm: draw(pairs, metric) for arm, pairs in of_arms.items()}
+        for arm, evidence in drawn.items():
+            rows[arm] += rows_of(arm, evidence, drawn.get(CONTROL), plan.alpha)
+    return as_table(rows)
 
 
-def table(drawn: dict[tuple[str, str], Evidence], alpha: float) -> pl.DataFrame:
-    """The rows of all evidence, which goes by arm and metric."""
-    rows = [
-        {"arm": arm, "metric": name, **row}
-        for (arm, name), evidence in drawn.items()
-        for row in _rows(arm, evidence, drawn.get((CONTROL, name)), alpha)
-    ]
-    return pl.DataFrame([[row.get(name) for name in TABLE] for row in rows], schema=TABLE, orient="row")
+def as_table(rows: Mapping[str, Sequence[Row]]) -> pl.DataFrame:
+    """The rows of each arm as a frame."""
+    values = [[row.get(name) for name in TABLE] for of_arm in rows.values() for row in of_arm]
+    return pl.DataFrame(values, schema=TABLE, orient="row")
+
+
+def rows_of(arm: str, evidence: Evidence, control: Evidence | None, alpha: float) -> list[Row]:
+    """The rows of one metric of one arm; none where an optional metric does not apply."""
+    metric = evidence.metric
+    if metric.optional and not len(evidence) and not evidence.left_out:
+        return []
+    return [{"arm": arm, "metric": metric.name, **row} for row in _rows(arm, evidence, control, alpha)]
 
 
 def _rows(arm: str, evidence: Evidence, control: Evidence | None, alpha: float) -> Iterator[Row]:
     metric = evidence.metric
-    if metric.optional and not len(evidence) and not evidence.left_out:
-        return
     yield main_row(evidence, alpha)
     if metric.name == "judge" and (corrected := corrected_row(evidence, alpha)):
         yield corrected
@@ -75,6 +81,18 @@ def main_row(evidence: Evidence, alpha: float) -> Row:
     return _ROWS[evidence.metric.kind](evidence, alpha)
 
 
+def every_look(evidence: Evidence, alpha: float) -> Interval:
+    """The interval of the main row's effect, valid at every look."""
+    metric, values, clusters = evidence.metric, evidence.values, evidence.clusters
+    if metric.kind == "ratio":
+        return _exp_both(two_sided(values, alpha, clusters))
+    if metric.kind == "totals":
+        return ratio_of_totals(evidence.primary, evidence.silent, alpha, clusters)
+    if is_bounded(metric):
+        return of_bounded(values, limits(metric), alpha, clusters)
+    return two_sided(values, alpha, clusters)
+
+
 def _ratio(evidence: Evidence, alpha: float) -> Row:
     """The geometric mean of the pairs' ratios, from the mean of their logarithms."""
     logs, clusters = evidence.values, evidence.clusters
@@ -86,7 +104,7 @@ def _ratio(evidence: Evidence, alpha: float) -> Row:
         evidence.metric.unit,
         (_exp(sides[0]), _exp(sides[1])),
         effect,
-        _exp_both(two_sided(logs, alpha, clusters)),
+        every_look(evidence, alpha),
         _exp_both(onelook.paired_t(logs, alpha, clusters)),
         *_told(evidence),
         why=too_few(evidence) if effect is not None else "no ratio: it is too large",
@@ -125,7 +143,7 @@ def _totals(evidence: Evidence, alpha: float) -> Row:
         evidence.metric.unit,
         (primary, silent),
         effect,
-        ratio_of_totals(a, b, alpha, clusters) if told else None,
+        every_look(evidence, alpha) if told else None,
         onelook.fieller_t(a, b, alpha, clusters) if told else None,
         *_told(evidence),
         why=note or too_few(evidence),
@@ -173,7 +191,7 @@ def _shares(evidence: Evidence, alpha: float) -> Row:
         evidence.metric.unit,
         (mean_of(evidence.primary), mean_of(evidence.silent)),
         mean_of(evidence.values),
-        of_bounded(evidence.values, limits(evidence.metric), alpha, evidence.clusters),
+        every_look(evidence, alpha),
         one_look,
         tests,
         why=too_few(evidence),
@@ -182,17 +200,13 @@ def _shares(evidence: Evidence, alpha: float) -> Row:
 
 def _pairs_mean(evidence: Evidence, alpha: float) -> Row:
     metric, values, clusters = evidence.metric, evidence.values, evidence.clusters
-    if is_bounded(metric):
-        every_look = of_bounded(values, limits(metric), alpha, clusters)
-    else:
-        every_look = two_sided(values, alpha, clusters)
     return row(
         evidence,
         metric.estimand,
         metric.unit,
         (None, None),
         mean_of(values),
-        every_look,
+        every_look(evidence, alpha),
         _one_look_mean(metric, values, alpha, clusters),
         flip_note(evidence) if metric.name == "judge" else "",
         why=too_few(evidence),

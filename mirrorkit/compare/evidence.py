@@ -1,13 +1,13 @@
 """What one arm's pairs say on one metric: the numbers that effects and gates are worked out from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from mirrorkit.compare.metrics import BuiltIn, columns_of, usable
+from mirrorkit.compare.metrics import NET, BuiltIn, columns_of, usable
 from mirrorkit.compare.selection import SIDES, arms_by_start, in_order, of_arm
 
 Floats = npt.NDArray[np.float64]
@@ -15,16 +15,23 @@ Whole = npt.NDArray[np.int64]
 
 CLUSTER, TIME = "cluster code", "time"
 
-# what the notes of a row tell of its pairs
-_NOTED = [f"{side}_{name}" for side in SIDES for name in ("attempts", "fell_back", "usage_source")]
-_NOTED += ["preference", "judge_preference", "judge_flipped"]
-_BASE = ["pair_id", "request_id", "arm", "started_at", "cluster", "stream", *_NOTED]
+# what the notes of a metric's row, and the rows beside it, tell of its pairs
+_CALLS = [f"{side}_{name}" for side in SIDES for name in ("attempts", "fell_back")]
+_USAGE = [f"{side}_usage_source" for side in SIDES]
+_NOTED = {
+    **dict.fromkeys(("latency", "ttft"), _CALLS),
+    "tokens_per_s": [*_CALLS, *_USAGE],
+    **dict.fromkeys(("cost", "input_tokens", "output_tokens"), _USAGE),
+    "judge": ["preference", "judge_preference", "judge_flipped", "pair_id"],
+}
+_BASE = ["pair_id", "request_id", "arm", "started_at", "cluster", "stream", "preference", *_CALLS, *_USAGE]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """The pairs of an arm that a metric rests on, as arrays in the order in which they came to be known.
 
+    `pairs` has what else is to be told of them: columns that notes rest on, and the codes of their clusters.
     `primary` and `silent` are the sides' values ("mean" metrics have none); `values` is one number a pair:
     the ratio or its logarithm, the difference of the sides, or the pair's own value. `clusters` are codes, -1
     for none, or None if no cluster came twice; `times` are microseconds, or places where none is known.
@@ -45,8 +52,13 @@ class Evidence:
 
 def narrowed(frame: pl.DataFrame, metrics: Iterable[BuiltIn]) -> pl.DataFrame:
     """The columns that the metrics read, and those that every comparison does: texts cost memory."""
-    wanted = {name for metric in metrics for name in columns_of(metric)} | set(_BASE)
-    return frame.select(name for name in frame.columns if name in wanted)
+    wanted = {name for metric in metrics for name in (*columns_of(metric), *_NOTED.get(metric.name, ()))}
+    return only(frame, (name for name in frame.columns if name in wanted or name in _BASE))
+
+
+def only(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Some columns, as they lie: a select would copy a frame that is in several chunks."""
+    return pl.DataFrame([frame[name] for name in names])
 
 
 def by_arm(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -59,17 +71,22 @@ def by_arm(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
 def _coded(pairs: pl.DataFrame, timed: bool) -> pl.DataFrame:
     known = pairs["cluster"].drop_nulls()
     if known.n_unique() == len(known):
-        code = pl.lit(-1, pl.Int64)
+        code = pl.repeat(-1, pairs.height, dtype=pl.Int64, eager=True)
     else:
-        code = pl.col("cluster").rank("dense").cast(pl.Int64).fill_null(-1)
-    time = pl.col("started_at").to_physical() if timed else pl.int_range(pl.len(), dtype=pl.Int64)
-    return pairs.with_columns(code.alias(CLUSTER), time.alias(TIME))
+        code = pairs["cluster"].rank("dense").cast(pl.Int64).fill_null(-1)
+    time = (
+        pairs["started_at"].to_physical() if timed else pl.int_range(pairs.height, dtype=pl.Int64, eager=True)
+    )
+    return pl.DataFrame([*pairs.get_columns(), code.alias(CLUSTER), time.alias(TIME)])
 
 
-def draw(pairs: pl.DataFrame, metric: BuiltIn) -> Evidence:
-    """What an arm's pairs, as `by_arm` gives them, say on a metric."""
-    columns = columns_of(metric) | {"pair_id", "request_id", CLUSTER, TIME, *_NOTED}
-    chosen = usable(pairs.select(name for name in pairs.columns if name in columns), metric)
+def draw(pairs: pl.DataFrame, metric: BuiltIn, keep: Sequence[str] = ()) -> Evidence:
+    """What an arm's pairs, as `by_arm` gives them, say on a metric; `keep` names columns to have beside."""
+    told = [CLUSTER, *_NOTED.get(metric.name, ()), *keep]
+    if metric.name in NET:
+        told.append("request_id")
+    wanted = {*columns_of(metric), TIME, *told, *(["pair_id"] if metric.order else [])}
+    chosen = usable(only(pairs, (name for name in pairs.columns if name in wanted)), metric)
     kept = chosen.pairs
     if metric.order is not None:
         # a label given out of turn is new when it is given, not when its pair was
@@ -85,7 +102,7 @@ def draw(pairs: pl.DataFrame, metric: BuiltIn) -> Evidence:
     codes = kept[CLUSTER].to_numpy()
     return Evidence(
         metric,
-        kept,
+        only(kept, dict.fromkeys(told)),
         primary,
         silent,
         values,

@@ -28,7 +28,7 @@ def examples(frame: pl.DataFrame, plan: Plan, metric: str, n: int) -> pl.DataFra
     chosen = plan.metric(metric)
     parts = []
     for pairs in by_arm(narrowed(frame, [chosen])).values():
-        evidence = draw(pairs, chosen)
+        evidence = draw(pairs, chosen, keep=["pair_id"])
         values = pl.Series("difference", evidence.values, dtype=pl.Float64)
         if chosen.kind == "ratio":
             values, extent = values.exp(), values.abs()

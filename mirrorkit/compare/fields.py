@@ -52,7 +52,7 @@ def fields(frame: pl.DataFrame, found: pl.DataFrame, alpha: float = 0.05) -> pl.
     ['arm', 'path', 'n', 'differs']
     """
     pairs = (
-        frame.select("arm", "request_id", "cluster", changes=found["changes"])
+        pl.DataFrame([frame[name] for name in ("arm", "request_id", "cluster")] + [found["changes"]])
         .filter(pl.col("changes").is_not_null())
         .with_row_index("pair")
     )

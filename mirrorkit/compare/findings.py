@@ -1,6 +1,6 @@
 """What was found: the differences that can be claimed, all of them together, at every look."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,11 @@ import polars as pl
 
 from mirrorkit.compare import wording
 from mirrorkit.compare.control import net_of_control
-from mirrorkit.compare.estimates import main_row
+from mirrorkit.compare.estimates import every_look, main_row
 from mirrorkit.compare.evidence import Evidence
 from mirrorkit.compare.metrics import NET as LIKENESS
+from mirrorkit.compare.metrics import BuiltIn
 from mirrorkit.compare.rows import Row
-from mirrorkit.records import CONTROL
 
 _WORDS: Mapping[str, tuple[str, str]] = {
     "latency": ("faster", "slower"),
@@ -58,30 +58,37 @@ class Finding:
         return self.sentence
 
 
-def findings(
-    drawn: Mapping[tuple[str, str], Evidence], fields: pl.DataFrame, primary: str, alpha: float
-) -> tuple[Finding, ...]:
-    """The differences whose intervals leave no room for none, at alpha shared among all that are tested."""
-    tested = {key: evidence for key, evidence in drawn.items() if key[0] != CONTROL and _testable(evidence)}
-    share = alpha / max(len(tested) + fields.height, 1)
-    rows = [
-        (arm, evidence, _row(evidence, drawn.get((CONTROL, name)), share))
-        for (arm, name), evidence in tested.items()
-    ]
-    found = [_finding(arm, evidence, row, primary) for arm, evidence, row in rows]
+def tests_of(metrics: Sequence[BuiltIn], arms: int) -> int:
+    """How many differences are tested: one for each silent arm and metric that has a "no difference"."""
+    return max(arms * sum(no_effect(metric) is not None for metric in metrics), 1)
+
+
+def finding(
+    arm: str, evidence: Evidence, control: Evidence | None, primary: str, alpha: float
+) -> Finding | None:
+    """The difference of one silent arm in one metric, if its interval at `alpha` leaves no room for none."""
+    none = no_effect(evidence.metric)
+    if none is None or not len(evidence):
+        return None
+    if evidence.metric.name in LIKENESS:
+        row = None if control is None else net_of_control(evidence, control, alpha)
+        return None if row is None else _finding(arm, evidence, row, none, primary)
+    interval = every_look(evidence, alpha)
+    if interval is None or interval[0] <= none <= interval[1]:
+        return None
+    return _finding(arm, evidence, main_row(evidence, alpha), none, primary)
+
+
+def of_fields(fields: pl.DataFrame, primary: str) -> tuple[Finding, ...]:
+    """The JSON fields that differ more than they do in the control arm."""
     differing = fields.filter(pl.col("reading") == "differs")
-    return (*filter(None, found), *(_of_field(row, primary) for row in differing.iter_rows(named=True)))
+    return tuple(_of_field(row, primary) for row in differing.iter_rows(named=True))
 
 
-def _row(evidence: Evidence, control: Evidence | None, alpha: float) -> Row | None:
-    if evidence.metric.name not in LIKENESS:
-        return main_row(evidence, alpha)
-    return None if control is None else net_of_control(evidence, control, alpha)
-
-
-def no_effect(evidence: Evidence) -> float | None:
-    """The effect that means no difference; None for a likeness, which has none of its own."""
-    metric = evidence.metric
+def no_effect(metric: BuiltIn) -> float | None:
+    """The effect that means no difference, None where there is none; likeness is taken net of control."""
+    if metric.name in LIKENESS:
+        return 0.0
     if metric.order is not None:
         return 0.5
     if metric.kind == "mean":
@@ -89,23 +96,18 @@ def no_effect(evidence: Evidence) -> float | None:
     return _NO_EFFECT.get(metric.kind)
 
 
-def _testable(evidence: Evidence) -> bool:
-    return len(evidence) > 0 and (no_effect(evidence) is not None or evidence.metric.name in LIKENESS)
-
-
-def _finding(arm: str, evidence: Evidence, row: Row | None, primary: str) -> Finding | None:
-    if row is None or row["low"] is None or row["high"] is None:
-        return None
+def _finding(arm: str, evidence: Evidence, row: Row, none: float, primary: str) -> Finding | None:
     metric, low, high = evidence.metric.name, row["low"], row["high"]
-    is_net = metric in LIKENESS
-    none = 0.0 if is_net else no_effect(evidence) or 0.0
-    if low <= none <= high:
+    if low is None or high is None or low <= none <= high:
         return None
+    is_net = metric in LIKENESS
     effect = wording.effect(row["effect"], row["estimand"], row["unit"])
     ends = wording.interval(low, high, row["estimand"], row["unit"])
     if is_net:
         more = "less" if high < 0 else "more"
-        what = f"gives {_LIKE[metric]} that differ from {primary}'s {more} than its own do among themselves"
+        what = (
+            f"gives {_LIKE[metric]} that differ from {primary}'s {more} than {primary}'s do among themselves"
+        )
         metric_words = f"{metric.replace('_', ' ')}, net of control,"
     else:
         below, above = _WORDS.get(metric, (f"lower in {metric}", f"higher in {metric}"))

@@ -1,6 +1,6 @@
 """The pairs with what is worked out for each: how the answers differ, and the user's own metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
@@ -59,11 +59,21 @@ def measured(frame: pl.DataFrame, plan: Plan, found: pl.DataFrame | None = None)
     True
     """
     if found is None:
-        nulls = [pl.lit(None, kind).alias(name) for name, kind in COLUMNS.items()]
-        known = frame.with_columns(nulls)
+        nulls = (
+            pl.repeat(None, frame.height, dtype=kind, eager=True).alias(name)
+            for name, kind in COLUMNS.items()
+        )
+        added = list(nulls)
     else:
-        known = frame.with_columns(found.get_columns())
-    return known.with_columns(_values(frame, name, metric) for name, metric in plan.metrics.items())
+        added = found.get_columns()
+    known = _with(frame, added)
+    return _with(known, [_values(known, name, metric) for name, metric in plan.metrics.items()])
+
+
+def _with(frame: pl.DataFrame, added: Sequence[pl.Series]) -> pl.DataFrame:
+    """The columns put together as they lie: with_columns would copy a frame that is in several chunks."""
+    names = {column.name for column in added}
+    return pl.DataFrame([*(column for column in frame.get_columns() if column.name not in names), *added])
 
 
 def _values(frame: pl.DataFrame, name: str, metric: Metric) -> pl.Series:

@@ -58,7 +58,8 @@ class Metric:
 
     Args:
         value: a function of a pair's row (a dict of the frame's columns), or a Polars expression over the
-            frame. None or null leaves the pair out; a Boolean counts as 0 or 1.
+            frame; `similarity`, `identical` and the other columns of differences are there too. None or null
+            leaves the pair out; a Boolean counts as 0 or 1.
         bounds: the least and the greatest value it can take, known beforehand; with them its interval is
             exact. None if there are none: then it is asymptotic, and needs 100 pairs.
         better: whether a "higher" or a "lower" mean is better; a gate passes on that side of its margin.

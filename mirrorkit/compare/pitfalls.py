@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import inf, log
+from math import exp, inf, log
 
 import numpy as np
 import polars as pl
 
 from mirrorkit.compare import wording
-from mirrorkit.compare.estimates import main_row
-from mirrorkit.compare.evidence import Evidence
+from mirrorkit.compare.estimates import every_look
+from mirrorkit.compare.evidence import Evidence, only
 from mirrorkit.compare.metrics import Side
 from mirrorkit.compare.plan import Look, Plan
 from mirrorkit.compare.selection import FAILED, SIDES, arms_by_start, of_arm
@@ -22,6 +22,20 @@ APART = 1.1
 """So are two kinds of ratio that differ by more than this factor."""
 OVERHEAD = 0.2
 """So is a share of the latency that LiteLLM itself took."""
+
+
+_OF_A_SIDE = (
+    "status",
+    "cache_hit",
+    "attempts",
+    "fell_back",
+    "model",
+    "usage_source",
+    "overhead_s",
+    "latency_s",
+)
+_READ = ["arm", "request_id", "started_at", "cluster", "stream", "lag_s", "preference", "judge_preference"]
+_READ += [f"{side}_{name}" for side in SIDES for name in _OF_A_SIDE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +65,31 @@ class Background:
 
 
 def pitfalls(
-    pairs: pl.DataFrame, drawn: Mapping[tuple[str, str], Evidence], plan: Plan, background: Background
+    pairs: pl.DataFrame, of_evidence: Mapping[str, Sequence[Pitfall]], plan: Plan, background: Background
 ) -> tuple[Pitfall, ...]:
     """Every pitfall that applies to these pairs, those about all arms first.
 
-    `pairs` are those of the comparison, `drawn` is its evidence by arm and metric.
+    `pairs` are those of the comparison; `of_evidence` has what `of_metric` found, by arm.
     """
+    pairs = only(pairs, _READ)
     found = [*_of_the_record(pairs, background), *_of_the_plan(plan, background)]
     for arm in arms_by_start(pairs):
-        mine = {name: evidence for (of, name), evidence in drawn.items() if of == arm}
-        found += [Pitfall(number, arm, text) for number, text in _of_arm(of_arm(pairs, arm), mine, arm, plan)]
+        found += [Pitfall(number, arm, text) for number, text in _of_arm(of_arm(pairs, arm), arm)]
+        found += of_evidence.get(arm, ())
     return tuple(found)
+
+
+def of_metric(arm: str, evidence: Evidence, alpha: float) -> tuple[Pitfall, ...]:
+    """What the numbers of one metric give reason to tell."""
+    name = evidence.metric.name
+    found: list[tuple[int, str]] = []
+    if name in ("latency", "ttft"):
+        found += _tails(evidence)
+    if name == "cost":
+        found += _bills(evidence)
+    if name == "latency" and arm == CONTROL:
+        found += _same_model(evidence, alpha)
+    return tuple(Pitfall(number, arm, text) for number, text in found)
 
 
 def _of_the_record(pairs: pl.DataFrame, background: Background) -> Iterator[Pitfall]:
@@ -111,15 +139,8 @@ def _of_the_plan(plan: Plan, background: Background) -> Iterator[Pitfall]:
         )
 
 
-def _of_arm(
-    pairs: pl.DataFrame, drawn: Mapping[str, Evidence], arm: str, plan: Plan
-) -> Iterator[tuple[int | None, str]]:
+def _of_arm(pairs: pl.DataFrame, arm: str) -> Iterator[tuple[int | None, str]]:
     yield from _failures(pairs)
-    for name in ("latency", "ttft"):
-        if name in drawn:
-            yield from _tails(drawn[name])
-    if "cost" in drawn:
-        yield from _bills(drawn["cost"])
     yield from _calls(pairs)
     yield from _sending(pairs)
     if arm == CONTROL:
@@ -128,8 +149,6 @@ def _of_arm(
             f"{_pairs(pairs.height)}, whose requests were drawn at random before any answer was seen, and "
             "sent the way silent calls are: what is net of control rests on these requests alone.",
         )
-        if "latency" in drawn:
-            yield from _same_model(drawn["latency"], plan)
 
 
 def _failures(pairs: pl.DataFrame) -> Iterator[tuple[int, str]]:
@@ -235,13 +254,14 @@ def _sending(pairs: pl.DataFrame) -> Iterator[tuple[int, str]]:
             )
 
 
-def _same_model(evidence: Evidence, plan: Plan) -> Iterator[tuple[int, str]]:
-    shown = main_row(evidence, plan.alpha)
-    if shown["low"] is not None and not shown["low"] <= 1 <= shown["high"]:
+def _same_model(evidence: Evidence, alpha: float) -> Iterator[tuple[int, str]]:
+    interval = every_look(evidence, alpha)
+    if interval is not None and not interval[0] <= 1 <= interval[1]:
+        ratio = wording.three_digits(exp(evidence.values.mean()))
         yield (
             7,
-            f"the primary's own model is ×{wording.three_digits(shown['effect'])} as slow when it is sent "
-            "the way silent calls are: so much of a silent model's latency ratio is due to the sending.",
+            f"the primary's own model is ×{ratio} as slow when it is sent the way silent calls are: so much of a "
+            "silent model's latency ratio is due to the sending.",
         )
 
 

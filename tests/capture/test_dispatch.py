@@ -230,7 +230,9 @@ class TestLoops:
         loop = asyncio.run(main())
         assert seen == [(loop, "none")]
 
-    def test_a_task_factory_of_the_callers_that_knows_no_context_makes_the_tasks(self, dispatcher: Any) -> None:
+    def test_a_task_factory_of_the_callers_that_knows_no_context_makes_the_tasks(
+        self, dispatcher: Any
+    ) -> None:
         d, job = dispatcher(2, 2), Job()
 
         async def go() -> None:

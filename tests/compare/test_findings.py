@@ -48,7 +48,7 @@ def test_likeness_is_claimed_only_net_of_the_control_arm(recorded) -> None:
     control = recorded(400, name="c", arm="control", output=("x", ["x", "y", "x", "x"] * 100))
     seen = found(pl.concat([silent, control]))
     assert seen["identical"].sentence.startswith(
-        "mini gives answers that differ from big's more than its own do among themselves: identical, net of "
+        "mini gives answers that differ from big's more than big's do among themselves: identical, net of "
         "control, +75.0 points ("
     )
     assert "similarity" in seen
@@ -58,7 +58,7 @@ def test_likeness_is_claimed_only_net_of_the_control_arm(recorded) -> None:
         pl.concat([recorded(400, output="x"), recorded(400, name="c", arm="control", output=("x", "y"))])
     )
     assert alike["identical"].sentence.startswith(
-        "mini gives answers that differ from big's less than its own do among themselves: identical, net of "
+        "mini gives answers that differ from big's less than big's do among themselves: identical, net of "
     )
 
 
