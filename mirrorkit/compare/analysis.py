@@ -9,12 +9,13 @@ import polars as pl
 from mirrorkit.compare import wording
 from mirrorkit.compare.differences import COLUMNS
 from mirrorkit.compare.estimates import as_table, rows_of
-from mirrorkit.compare.evidence import TIME, by_arm, draw, narrowed, only
+from mirrorkit.compare.evidence import TIME, by_arm, draw, narrowed
 from mirrorkit.compare.fields import fields
 from mirrorkit.compare.findings import Finding, finding, of_fields, tests_of
 from mirrorkit.compare.pitfalls import Background, Pitfall, of_metric, pitfalls
 from mirrorkit.compare.plan import Look, Plan
 from mirrorkit.compare.rows import Row
+from mirrorkit.compare.selection import only
 from mirrorkit.compare.verdict import GateResult, Verdict, arm_verdict, gates_table, judge_gate, overall
 from mirrorkit.records import CONTROL
 

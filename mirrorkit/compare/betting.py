@@ -21,6 +21,7 @@ MOST_DISTINCT = 20_000
 GRID = 10_000
 """What they are rounded to: multiples of 1 / GRID."""
 
+_HALVES: Floats = np.array([0.0, 0.5, 1.0])
 _CHUNK = 4_096
 _ROUNDING = 1e-9
 _HALVINGS = 40
@@ -123,6 +124,8 @@ Counted = tuple[Floats, NDArray[np.int64]]
 def _counted(values: Floats, counts: NDArray[np.int64] | None) -> Counted | None:
     """The different values, sorted, and how often each came; None without any, or if one is not in [0, 1]."""
     values = np.asarray(values, dtype=np.float64)
+    if counts is None and (halves := _halves(values)):
+        return halves
     if counts is not None:
         values, counts = values[np.asarray(counts) > 0], np.asarray(counts)[np.asarray(counts) > 0]
     if not values.size or not _within(values).all():
@@ -132,6 +135,14 @@ def _counted(values: Floats, counts: NDArray[np.int64] | None) -> Counted | None
         return np.unique(values, return_counts=True)
     distinct, code = np.unique(values, return_inverse=True)
     return distinct, np.bincount(code, weights=counts).astype(np.int64)
+
+
+def _halves(values: Floats) -> Counted | None:
+    """The same for values that are all 0, ½ or 1, as shares are: comparing is quicker than sorting."""
+    counts = np.array([np.count_nonzero(values == half) for half in _HALVES])
+    if not values.size or counts.sum() < values.size:
+        return None
+    return _HALVES[counts > 0], counts[counts > 0]
 
 
 def _within(values: Floats) -> NDArray[np.bool_]:

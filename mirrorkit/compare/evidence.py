@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from mirrorkit.compare.metrics import NET, BuiltIn, columns_of, usable
-from mirrorkit.compare.selection import SIDES, arms_by_start, in_order, of_arm
+from mirrorkit.compare.metrics import NET, BuiltIn, columns_of, usable, values_in
+from mirrorkit.compare.selection import SIDES, arms_by_start, in_order, of_arm, only
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -56,11 +56,6 @@ def narrowed(frame: pl.DataFrame, metrics: Iterable[BuiltIn]) -> pl.DataFrame:
     return only(frame, (name for name in frame.columns if name in wanted or name in _BASE))
 
 
-def only(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
-    """Some columns, as they lie: a select would copy a frame that is in several chunks."""
-    return pl.DataFrame([frame[name] for name in names])
-
-
 def by_arm(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Each arm's pairs in the order of their requests, with their time and the code of their cluster."""
     # one axis for all arms: the error rate is shared among those that had started by then
@@ -85,8 +80,11 @@ def draw(pairs: pl.DataFrame, metric: BuiltIn, keep: Sequence[str] = ()) -> Evid
     told = [CLUSTER, *_NOTED.get(metric.name, ()), *keep]
     if metric.name in NET:
         told.append("request_id")
-    wanted = {*columns_of(metric), TIME, *told, *(["pair_id"] if metric.order else [])}
-    chosen = usable(only(pairs, (name for name in pairs.columns if name in wanted)), metric)
+    wanted = dict.fromkeys(
+        (*values_in(metric), TIME, *told, *(["pair_id", metric.order] if metric.order else []))
+    )
+    read = (name for name in pairs.columns if name in columns_of(metric) or name in wanted)
+    chosen = usable(only(pairs, read), metric, keep=wanted)
     kept = chosen.pairs
     if metric.order is not None:
         # a label given out of turn is new when it is given, not when its pair was

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from mirrorkit.compare import betting
 from mirrorkit.compare.evidence import Evidence, Floats
-from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits
+from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits, reach
 from mirrorkit.compare.sequences import T_OPT, T_OPT_CLUSTERS, Running, running, unit_radius
 
 MOST_PAIRS = 10_000_000
@@ -79,22 +79,13 @@ def _below(evidence: Evidence, x: Floats, m: float, alpha: Floats) -> int | None
     found = betting.first_rejection(x[:alone], m, -np.log(alpha[:alone]))
     if found is not None or alone == len(x):
         return found
-    run = running((x - m) / _reach(limits(evidence.metric)), evidence.clusters, bounded=True)
+    run = running((x - m) / reach(limits(evidence.metric)), evidence.clusters, bounded=True)
     radius = run.radius(alpha, one_sided=True, burn_in=burn_in_of(evidence.metric))
     return _first((run.mean + radius < 0) & (run.pairs > alone))
 
 
 def _first(holds: npt.NDArray[np.bool_]) -> int | None:
     return int(holds.argmax()) if holds.any() else None
-
-
-def _reach(bounds: tuple[float, float]) -> float:
-    """How far from the usual a value can be, mapped to 0 … 1: differences are usually in its middle.
-
-    The sequence takes its half counts from values that reach to 1.
-    """
-    low, high = bounds
-    return 0.5 if low == -high else 1.0
 
 
 def _alone(evidence: Evidence) -> int:
@@ -118,7 +109,7 @@ def excess(evidence: Evidence, margin: float) -> Running:
         beyond = np.sign(evidence.values - margin) / 2
     elif is_bounded(metric):
         low, high = limits(metric)
-        beyond = (evidence.values - margin) / (high - low) / _reach((low, high))
+        beyond = (evidence.values - margin) / (high - low) / reach((low, high))
     else:
         beyond = evidence.values - margin
     return running(beyond, evidence.clusters, bounded=is_bounded(metric) or metric.kind == "median")

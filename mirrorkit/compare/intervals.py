@@ -7,7 +7,7 @@ import numpy as np
 from mirrorkit.compare import betting
 from mirrorkit.compare.evidence import Evidence, Floats, Whole
 from mirrorkit.compare.metrics import BuiltIn
-from mirrorkit.compare.ratios import effective_clusters
+from mirrorkit.compare.ratios import cluster_sizes, effective_clusters
 from mirrorkit.compare.sequences import (
     BURN_IN,
     BURN_IN_RATIO,
@@ -41,7 +41,21 @@ def in_unit(values: Floats, bounds: tuple[float, float]) -> Floats:
     array([0. , 0.5])
     """
     low, high = bounds
-    return (values - low) / (high - low)
+    mapped = values - low
+    mapped /= high - low
+    return mapped
+
+
+def reach(bounds: tuple[float, float]) -> float:
+    """How far from the usual a value can be, mapped to 0 … 1: differences are usually in its middle.
+
+    The sequence takes its half counts from values that reach to 1.
+
+    >>> reach((-1.0, 1.0)), reach((0.0, 1.0))
+    (0.5, 1.0)
+    """
+    low, high = bounds
+    return 0.5 if low == -high else 1.0
 
 
 def of_bounded(values: Floats, bounds: tuple[float, float], alpha: float, clusters: Whole | None) -> Interval:
@@ -55,8 +69,7 @@ def of_bounded(values: Floats, bounds: tuple[float, float], alpha: float, cluste
     if clusters is None:
         low, high = betting.bounds(in_unit(values, bounds), alpha)
         return least + low * (most - least), least + high * (most - least)
-    # the sequence takes its half counts from values within -1 … 1
-    scale = max(abs(least), abs(most))
+    scale = (most - least) * reach(bounds)
     interval = two_sided(values / scale, alpha, clusters, bounded=True)
     return None if interval is None else (max(interval[0] * scale, least), min(interval[1] * scale, most))
 
@@ -73,10 +86,8 @@ def too_few(evidence: Evidence) -> str:
 
 def too_few_clusters(clusters: Whole) -> str:
     """How many conversations are missing for an interval, by the pairs' codes; nothing where none is."""
-    known = clusters[clusters >= 0]
-    distinct = len(np.unique(known))
-    groups = distinct + len(clusters) - len(known)
-    if distinct == len(known):
+    groups = len(cluster_sizes(clusters))
+    if groups == len(clusters):
         return ""
     if groups < CLUSTERS:
         return f"an interval takes {CLUSTERS} conversations: {CLUSTERS - groups:,} missing"

@@ -1,6 +1,6 @@
 """What is measured in a pair: the metrics mirrorkit knows, and those a user adds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Literal
@@ -123,14 +123,18 @@ def columns_of(metric: BuiltIn) -> set[str]:
     >>> sorted(columns_of(BUILT_IN["finish_reason"]))
     ['primary_finish_reason', 'primary_status', 'silent_finish_reason', 'silent_status']
     """
-    expressions = [metric.of(side) for side in SIDES]
-    expressions += [holds(side) for _, holds in metric.reasons for side in SIDES]
+    expressions = [holds(side) for _, holds in metric.reasons for side in SIDES]
     expressions += [] if metric.within is None else [metric.within]
     columns = {name for expression in expressions for name in expression.meta.root_names()}
-    return columns | ({metric.order} if metric.order else set())
+    return values_in(metric) | columns | ({metric.order} if metric.order else set())
 
 
-def usable(frame: pl.DataFrame, metric: BuiltIn | str) -> Selection:
+def values_in(metric: BuiltIn) -> set[str]:
+    """The frame's columns that a metric's values come from."""
+    return {name for side in SIDES for name in metric.of(side).meta.root_names()}
+
+
+def usable(frame: pl.DataFrame, metric: BuiltIn | str, keep: Iterable[str] | None = None) -> Selection:
     """The pairs that a metric can be measured on: those within it where no side has a reason against it.
 
     - times (`latency`, `ttft`, `tokens_per_s`, `over_slo`): none from a cache; but for `over_slo` both sides
@@ -141,6 +145,8 @@ def usable(frame: pl.DataFrame, metric: BuiltIn | str) -> Selection:
     - answers (`output_length`, `identical`, `similarity`, ...): both sides ok, with what is compared known.
     - `preference`, `judge`: pairs with a person's, or a judge's, preference.
 
+    `keep` names the columns that are wanted of them, all unless it is given.
+
     Raises KeyError for a metric that is none of these.
 
     >>> from mirrorkit.records import SCHEMA
@@ -149,7 +155,7 @@ def usable(frame: pl.DataFrame, metric: BuiltIn | str) -> Selection:
     """
     metric = BUILT_IN[metric] if isinstance(metric, str) else metric
     within = frame if metric.within is None else frame.filter(metric.within)
-    return select(within, metric.reasons)
+    return select(within, metric.reasons, keep)
 
 
 def _column(name: str) -> Side:

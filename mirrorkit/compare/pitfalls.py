@@ -10,10 +10,10 @@ import polars as pl
 
 from mirrorkit.compare import wording
 from mirrorkit.compare.estimates import every_look
-from mirrorkit.compare.evidence import Evidence, only
+from mirrorkit.compare.evidence import Evidence
 from mirrorkit.compare.metrics import Side
 from mirrorkit.compare.plan import Look, Plan
-from mirrorkit.compare.selection import FAILED, SIDES, arms_by_start, of_arm
+from mirrorkit.compare.selection import FAILED, SIDES, arms_by_start, of_arm, only
 from mirrorkit.records import CONTROL
 
 SPREAD = 1.25
@@ -260,8 +260,8 @@ def _same_model(evidence: Evidence, alpha: float) -> Iterator[tuple[int, str]]:
         ratio = wording.three_digits(exp(evidence.values.mean()))
         yield (
             7,
-            f"the primary's own model is ×{ratio} as slow when it is sent the way silent calls are: so much of a "
-            "silent model's latency ratio is due to the sending.",
+            f"the primary's own model is ×{ratio} as slow when it is sent the way silent calls are: so much "
+            "of a silent model's latency ratio is due to the sending.",
         )
 
 

@@ -31,6 +31,8 @@ def quantile_rows(evidence: Evidence, alpha: float) -> Iterator[Row]:
     Its sequence is the union of the two sides' quantile sequences at alpha / 2 each, so it is wide: it is
     to be seen, not to decide by. For one look, the percentile bootstrap over pairs.
     """
+    independent = evidence.clusters is None
+    a, b = np.sort(evidence.primary), np.sort(evidence.silent)
     for level, least in LEAST.items():
         estimand = f"difference of {name_of(level)}"
         if len(evidence) < least:
@@ -38,18 +40,23 @@ def quantile_rows(evidence: Evidence, alpha: float) -> Iterator[Row]:
             note = missing if len(evidence) else ""
             yield row(evidence, estimand, evidence.metric.unit, (None, None), None, None, None, why=note)
             continue
-        a, low_a, high_a = _quantile(evidence.primary, level, alpha / 2)
-        b, low_b, high_b = _quantile(evidence.silent, level, alpha / 2)
-        independent = evidence.clusters is None
-        one_look = onelook.quantile_difference_bootstrap(evidence.primary, evidence.silent, level, alpha)
+        sides = onelook.quantile(a, level), onelook.quantile(b, level)
+        every_look = one_look = None
+        if independent:
+            ranks = betting.quantile_ranks(len(evidence), level, alpha / 2)
+            (low_a, high_a), (low_b, high_b) = _ends(a, ranks), _ends(b, ranks)
+            every_look = low_b - high_a, high_b - low_a
+            one_look = onelook.quantile_difference_bootstrap(
+                evidence.primary, evidence.silent, level, alpha, ordered=(a, b)
+            )
         yield row(
             evidence,
             estimand,
             evidence.metric.unit,
-            (a, b),
-            b - a,
-            (low_b - high_a, high_b - low_a) if independent else None,
-            one_look if independent else None,
+            sides,
+            sides[1] - sides[0],
+            every_look,
+            one_look,
             why=_no_interval(evidence, level, alpha / 2),
         )
 
@@ -70,19 +77,13 @@ def _no_interval(evidence: Evidence, level: float, alpha: float) -> str:
     return f"an interval takes {least:,} pairs: {least - n:,} missing"
 
 
-def _quantile(values: Floats, level: float, alpha: float) -> tuple[float, float, float]:
-    """The quantile and the ends of its sequence, which may be infinite."""
-    n = len(values)
-    place = level * (n - 1)
-    below = int(place)
-    above = min(below + 1, n - 1)
-    ranks = betting.quantile_ranks(n, level, alpha)
-    within = [rank - 1 for rank in ranks if 1 <= rank <= n]
-    ordered = np.partition(values, sorted({below, above, *within}))
-    quantile = ordered[below] + (place - below) * (ordered[above] - ordered[below])
-    low = ordered[ranks[0] - 1] if ranks[0] >= 1 else -np.inf
-    high = ordered[ranks[1] - 1] if ranks[1] <= n else np.inf
-    return float(quantile), float(low), float(high)
+def _ends(ordered: Floats, ranks: tuple[int, int]) -> tuple[float, float]:
+    """The values of these ranks, from 1 on; below the first is -inf, above the last +inf."""
+    low, high = ranks
+    return (
+        float(ordered[low - 1]) if low >= 1 else -np.inf,
+        float(ordered[high - 1]) if high <= len(ordered) else np.inf,
+    )
 
 
 def median_ratio_row(evidence: Evidence, alpha: float) -> Row:

@@ -1,6 +1,6 @@
 """Which pairs a metric rests on, and why the others are left out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -69,8 +69,15 @@ def in_order(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def select(frame: pl.DataFrame, reasons: Sequence[Reason]) -> Selection:
+def only(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Some columns, as they lie: a select would copy a frame that is in several chunks."""
+    return pl.DataFrame([frame[name] for name in names])
+
+
+def select(frame: pl.DataFrame, reasons: Sequence[Reason], keep: Iterable[str] | None = None) -> Selection:
     """The pairs where neither side has a reason against it; a pair counts under its first reason.
+
+    `keep` names the columns that are wanted of them, all unless it is given.
 
     >>> late = ("late", lambda side: pl.col(f"{side}_s") > 9)
     >>> select(pl.DataFrame({"primary_s": [1, 2], "silent_s": [1, 10]}), [late]).left_out
@@ -82,15 +89,16 @@ def select(frame: pl.DataFrame, reasons: Sequence[Reason]) -> Selection:
         first = pl.when(at[number]["primary"] | at[number]["silent"]).then(number).otherwise(first)
     marked = frame.lazy().select(first.cast(pl.UInt8).alias("first"), *_sides_of(at)).collect()
     chosen = marked["first"].is_null()
+    wanted = frame if keep is None else only(frame, keep)
     if chosen.all():
-        return Selection(frame, ())
+        return Selection(wanted, ())
     counts = marked.filter(~chosen).group_by("first").agg(pl.len(), pl.all().sum()).sort("first")
     left_out = []
     for number, pairs, *sides in counts.rows():
         primary, silent = sides[2 * number : 2 * number + 2]
         words = reasons[number][0]
         left_out.append(f"{pairs:,} left out: {words} (primary {primary:,}, silent {silent:,})")
-    return Selection(frame.filter(chosen), tuple(left_out))
+    return Selection(wanted.filter(chosen), tuple(left_out))
 
 
 def _sides_of(at: Sequence[dict[str, pl.Expr]]) -> list[pl.Expr]:

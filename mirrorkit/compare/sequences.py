@@ -11,7 +11,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mirrorkit.compare.ratios import Floats, Ints, joint
+from mirrorkit.compare.ratios import Floats, Ints, Joint, Mean, joint, mean_of
 
 T_OPT = 1_000
 """Pairs at which a sequence is narrowest."""
@@ -178,7 +178,11 @@ def _before(values: Floats, clusters: Ints | None) -> tuple[Floats | None, Float
     return before, count
 
 
-def _unseen(groups: Floats, effective: Floats) -> Floats:
+@overload
+def _unseen(groups: float, effective: float) -> float: ...
+@overload
+def _unseen(groups: Floats, effective: Floats) -> Floats: ...
+def _unseen(groups: Any, effective: Any) -> Any:
     """What is added to the variance of bounded values for the events that the groups have not shown yet.
 
     100 conversations without an error have variance 0, and would prove an error share of exactly 0. As
@@ -214,11 +218,12 @@ def two_sided(
     >>> round(low, 4), round(high, 4)
     (-0.1443, 0.1164)
     """
-    sequence = running(values, clusters, bounded=bounded)
-    radius = sequence.radius_at_end(alpha, burn_in=burn_in)
-    if not np.isfinite(radius):
+    seen = mean_of(values, clusters) if len(values) >= burn_in else None
+    if seen is None or _is_early(seen):
         return None
-    return float(sequence.mean[-1]) - radius, float(sequence.mean[-1]) + radius
+    variance = seen.variance + (_unseen(seen.groups, seen.effective) if bounded else 0.0)
+    radius = float(np.sqrt(variance)) * unit_radius(seen.groups, alpha, _t_opt(seen))
+    return (seen.mean - radius, seen.mean + radius) if np.isfinite(radius) else None
 
 
 def ratio_of_totals(
@@ -241,9 +246,15 @@ def ratio_of_totals(
     (0.5, 0.5)
     """
     seen = joint(a, b, clusters)
-    if seen is None or len(a) < burn_in:
+    if seen is None or len(a) < burn_in or _is_early(seen):
         return -np.inf, np.inf
-    if seen.clustered and (seen.groups < CLUSTERS or seen.effective < EFFECTIVE_CLUSTERS):
-        return -np.inf, np.inf
-    t_opt = t_opt or (T_OPT_CLUSTERS if seen.clustered else T_OPT)
-    return seen.ratios(unit_radius(seen.groups, alpha, t_opt))
+    return seen.ratios(unit_radius(seen.groups, alpha, t_opt or _t_opt(seen)))
+
+
+def _is_early(seen: Mean | Joint) -> bool:
+    """Whether pairs come in clusters, and in too few."""
+    return seen.clustered and (seen.groups < CLUSTERS or seen.effective < EFFECTIVE_CLUSTERS)
+
+
+def _t_opt(seen: Mean | Joint) -> float:
+    return T_OPT_CLUSTERS if seen.clustered else T_OPT
