@@ -130,10 +130,10 @@ def _counted(values: Floats, counts: NDArray[np.int64] | None) -> Counted | None
         values, counts = values[np.asarray(counts) > 0], np.asarray(counts)[np.asarray(counts) > 0]
     if not values.size or not _within(values).all():
         return None
-    values = np.clip(values, 0.0, 1.0)
     if counts is None:
-        return np.unique(values, return_counts=True)
-    distinct, code = np.unique(values, return_inverse=True)
+        distinct, counts = np.unique(values, return_counts=True)
+        return np.clip(distinct, 0.0, 1.0), counts
+    distinct, code = np.unique(np.clip(values, 0.0, 1.0), return_inverse=True)
     return distinct, np.bincount(code, weights=counts).astype(np.int64)
 
 

@@ -27,6 +27,8 @@ FIELDS: dict[str, pl.DataType] = {
     "reading": pl.String(),
 }
 
+# JSON and tool calls are counted apart: a field of the one is in no answer of the other
+_OF = ["arm", "kind"]
 _HALVES = np.array([0.0, 0.5, 1.0])
 
 
@@ -34,8 +36,8 @@ def fields(frame: pl.DataFrame, found: pl.DataFrame, alpha: float = 0.05) -> pl.
     """How often each field differs: one row per silent arm and path, those first that differ most.
 
     `found` is `differences(frame)`. Places in a list are taken together (`$.items[*].price`), and a path
-    counts once a pair. `n` pairs have two JSON answers or two answers with tool calls; `differs` is the
-    share of them in which the path differs, `added`, `removed`, `type` and `value` the shares by kind of
+    counts once a pair. `n` pairs have two JSON answers, or for a path in a tool call two answers with tool
+    calls; `differs` is the share of them in which the path differs, `added`, `removed`, `type` and `value` the shares by kind of
     change (a path in a list may have several in one pair). Of an arm the `MOST_PATHS` most frequent paths
     are shown.
 
@@ -51,18 +53,14 @@ def fields(frame: pl.DataFrame, found: pl.DataFrame, alpha: float = 0.05) -> pl.
     >>> fields(SCHEMA.frame(), differences(SCHEMA.frame())).columns[:4]
     ['arm', 'path', 'n', 'differs']
     """
-    pairs = (
-        pl.DataFrame([frame[name] for name in ("arm", "request_id", "cluster")] + [found["changes"]])
-        .filter(pl.col("changes").is_not_null())
-        .with_row_index("pair")
-    )
+    pairs = _pairs(frame, found)
     places, requests = _places(pairs), _requests(pairs)
     both = _both(requests, places)
     table = _shares(pairs, places).join(
-        _against_control(both), on=["arm", "path"], how="left", maintain_order="left"
+        _against_control(both), on=[*_OF, "path"], how="left", maintain_order="left"
     )
-    counts = requests.group_by("arm").agg(n_control=pl.len())
-    table = table.join(counts, on="arm", how="left", maintain_order="left").with_columns(
+    counts = requests.group_by(_OF).agg(n_control=pl.len())
+    table = table.join(counts, on=_OF, how="left", maintain_order="left").with_columns(
         pl.col("n_control", "more", "less", "in_control").fill_null(0)
     )
     counted = pl.when(pl.col("n_control") > 0)
@@ -78,13 +76,28 @@ def fields(frame: pl.DataFrame, found: pl.DataFrame, alpha: float = 0.05) -> pl.
     )
 
 
+def _pairs(frame: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Each pair with the changes in its JSON, and with those in its tool calls, where it has both sides'."""
+    named = pl.DataFrame([*(frame[name] for name in ("arm", "request_id", "cluster")), *found.get_columns()])
+    changed = named.filter(pl.col("changes").is_not_null())
+    of_kind = {
+        "$": pl.col("json_equal").is_not_null(),
+        "tool_calls": pl.col("tool_names_equal").is_not_null(),
+    }
+    return pl.concat(
+        changed.filter(holds).select("arm", "request_id", "cluster", "changes", kind=pl.lit(kind))
+        for kind, holds in of_kind.items()
+    ).with_row_index("pair")
+
+
 def _places(pairs: pl.DataFrame) -> pl.DataFrame:
     """Each path and kind of change of each pair once, places in lists taken together."""
     return (
-        pairs.select("pair", "arm", "changes")
+        pairs.select("pair", *_OF, "changes")
         .explode("changes")
         .drop_nulls("changes")
         .unnest("changes")
+        .filter(pl.col("path").str.starts_with(pl.col("kind")))
         .with_columns(pl.col("path").str.replace_all(r"\[[0-9]+\]", "[*]"))
         .unique()
     )
@@ -95,23 +108,23 @@ def _shares(pairs: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     kinds = ((pl.col("change") == kind).sum().alias(kind) for kind in KINDS)
     return (
         places.filter(pl.col("arm") != CONTROL)
-        .group_by("arm", "path")
+        .group_by(*_OF, "path")
         .agg(*kinds, differs=pl.col("pair").n_unique())
         .sort("arm", "differs", "path", descending=[False, True, False])
         .group_by("arm", maintain_order=True)
         .head(MOST_PATHS)
-        .join(pairs.group_by("arm").agg(n=pl.len()), on="arm", maintain_order="left")
+        .join(pairs.group_by(_OF).agg(n=pl.len()), on=_OF, maintain_order="left")
         .with_columns(pl.col("differs", *KINDS) / pl.col("n"))
     )
 
 
 def _requests(pairs: pl.DataFrame) -> pl.DataFrame:
     """The requests with both a silent and a control pair: one row per silent arm and request."""
-    once = pairs.drop("changes").unique(["arm", "request_id"], keep="first", maintain_order=True)
-    control = once.filter(pl.col("arm") == CONTROL).select("request_id", control_pair="pair")
+    once = pairs.drop("changes").unique([*_OF, "request_id"], keep="first", maintain_order=True)
+    control = once.filter(pl.col("arm") == CONTROL).select("request_id", "kind", control_pair="pair")
     silent = once.filter(pl.col("arm") != CONTROL)
-    return silent.join(control, on="request_id", how="inner", maintain_order="left").with_columns(
-        place=pl.int_range(pl.len()).over("arm"),
+    return silent.join(control, on=["request_id", "kind"], how="inner", maintain_order="left").with_columns(
+        place=pl.int_range(pl.len()).over(_OF),
         code=pl.col("cluster").rank("dense").fill_null(0).cast(pl.Int64) - 1,
     )
 
@@ -123,14 +136,14 @@ def _both(requests: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     of_control = requests.join(hits, left_on="control_pair", right_on="pair").with_columns(
         silent=False, control=True
     )
-    columns = ["arm", "place", "path", "silent", "control"]
+    columns = [*_OF, "place", "path", "silent", "control"]
     together = pl.concat([of_silent.select(columns), of_control.select(columns)])
-    return together.group_by("arm", "place", "path").agg(pl.col("silent", "control").any())
+    return together.group_by(*_OF, "place", "path").agg(pl.col("silent", "control").any())
 
 
 def _against_control(both: pl.DataFrame) -> pl.DataFrame:
     """In how many requests a path differs in the silent pair alone, in the control alone, in the control."""
-    return both.group_by("arm", "path").agg(
+    return both.group_by(*_OF, "path").agg(
         more=(pl.col("silent") & ~pl.col("control")).sum().cast(pl.Int64),
         less=(pl.col("control") & ~pl.col("silent")).sum().cast(pl.Int64),
         in_control=pl.col("control").sum(),
@@ -144,11 +157,11 @@ def _intervals(
     conversations = _conversations(requests)
     ends = []
     for row in table.with_columns(shown=pl.len().over("arm")).iter_rows(named=True):
-        codes, share = conversations.get(row["arm"]), alpha / row["shown"]
+        codes, share = conversations.get((row["arm"], row["kind"])), alpha / row["shown"]
         if codes is None:
             ends.append(_interval(row["n_control"], row["more"], row["less"], share))
             continue
-        hit = both.filter(pl.col("arm").eq(row["arm"]) & pl.col("path").eq(row["path"]))
+        hit = both.filter((pl.col("arm") == row["arm"]) & (pl.col("path") == row["path"]))
         z = np.zeros(len(codes))
         z[hit["place"].to_numpy()] = hit["silent"].cast(pl.Float64) - hit["control"].cast(pl.Float64)
         ends.append(of_bounded(z, (-1.0, 1.0), share, codes) or (None, None))
@@ -156,11 +169,14 @@ def _intervals(
     return pl.Series("low", low, dtype=pl.Float64), pl.Series("high", high, dtype=pl.Float64)
 
 
-def _conversations(requests: pl.DataFrame) -> dict[str, Whole]:
-    """The codes of the clusters of each arm's requests, of the arms in which some come twice."""
+def _conversations(requests: pl.DataFrame) -> dict[tuple[str, str], Whole]:
+    """The codes of the clusters of each arm's requests, JSON and tool calls apart, where some come twice."""
     known = requests.filter(pl.col("code") >= 0)
-    again = known.filter(pl.struct("arm", "code").is_duplicated())["arm"].unique()
-    return {arm: requests.filter(pl.col("arm") == arm)["code"].to_numpy() for arm in again}
+    again = known.filter(pl.struct(*_OF, "code").is_duplicated()).select(_OF).unique()
+    return {
+        (arm, kind): requests.filter((pl.col("arm") == arm) & (pl.col("kind") == kind))["code"].to_numpy()
+        for arm, kind in again.iter_rows()
+    }
 
 
 def _interval(n: int, more: int, less: int, alpha: float) -> tuple[float | None, float | None]:

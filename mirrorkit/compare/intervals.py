@@ -2,8 +2,6 @@
 
 from math import inf
 
-import numpy as np
-
 from mirrorkit.compare import betting
 from mirrorkit.compare.evidence import Evidence, Floats, Whole
 from mirrorkit.compare.metrics import BuiltIn
@@ -37,6 +35,7 @@ def burn_in_of(metric: BuiltIn) -> int:
 def in_unit(values: Floats, bounds: tuple[float, float]) -> Floats:
     """Values within bounds, mapped to 0 … 1.
 
+    >>> import numpy as np
     >>> in_unit(np.array([-1.0, 0.0]), (-1.0, 1.0))
     array([0. , 0.5])
     """

@@ -5,7 +5,7 @@ from bisect import bisect_right
 
 import numpy as np
 
-from mirrorkit.compare.ratios import Floats, Ints, joint, mean_of
+from mirrorkit.compare.ratios import Floats, Ints, joint, moments
 
 RESAMPLED = 2_000
 """Pairs up to which a bootstrap draws the pairs themselves."""
@@ -22,7 +22,7 @@ def paired_t(values: Floats, alpha: float, clusters: Ints | None = None) -> tupl
     >>> round(low, 4), round(high, 4)
     (0.4457, 4.5543)
     """
-    seen = mean_of(values, clusters)
+    seen = moments(values, clusters)
     if seen is None:
         return None
     half = _t(seen.groups, alpha) * math.sqrt(seen.variance)

@@ -88,11 +88,12 @@ def _ends(ordered: Floats, ranks: tuple[int, int]) -> tuple[float, float]:
 
 def median_ratio_row(evidence: Evidence, alpha: float) -> Row:
     """The median of the pairs' ratios, where a side that failed took for ever; exact at every look."""
-    ratios = evidence.values
-    independent = evidence.clusters is None
-    effect = _median(ratios)
-    every_look = _between(ratios, betting.quantile_ranks(len(ratios), 0.5, alpha)) if independent else None
-    one_look = _between(ratios, onelook.median_ranks(len(ratios), alpha)) if independent else None
+    n, independent = len(evidence), evidence.clusters is None
+    looks = betting.quantile_ranks(n, 0.5, alpha), onelook.median_ranks(n, alpha)
+    places = [rank - 1 for ranks in looks for rank in ranks if 1 <= rank <= n]
+    ordered = np.partition(evidence.values, places) if places else evidence.values
+    effect = _median(ordered)
+    every_look, one_look = (_between(ordered, ranks) if independent else None for ranks in looks)
     return row(
         evidence,
         evidence.metric.estimand,
@@ -112,14 +113,13 @@ def _endless(effect: float | None) -> str:
 def _median(values: Floats) -> float | None:
     if not len(values):
         return None
-    middle = np.sort(values)[[(len(values) - 1) // 2, len(values) // 2]]
+    places = [(len(values) - 1) // 2, len(values) // 2]
+    low, high = np.partition(values, places)[places]
     # between infinity and itself there is nothing to take the mean of
-    return float(middle[0] if middle[0] == middle[1] else middle[0] + (middle[1] - middle[0]) / 2)
+    return float(low if low == high else low + (high - low) / 2)
 
 
-def _between(values: Floats, ranks: tuple[int, int]) -> Interval:
-    low, high = ranks
-    if not len(values) or low < 1 or high > len(values):
-        return None
-    ordered = np.partition(values, [low - 1, high - 1])
-    return float(ordered[low - 1]), float(ordered[high - 1])
+def _between(ordered: Floats, ranks: tuple[int, int]) -> Interval:
+    """The values of these ranks; None where one is beyond the values."""
+    low, high = _ends(ordered, ranks)
+    return (low, high) if ranks[0] >= 1 and ranks[1] <= len(ordered) else None

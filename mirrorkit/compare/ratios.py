@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class Mean(NamedTuple):
+class Moments(NamedTuple):
     """A column of pairs: its mean, and the variance of one group, a cluster or a pair alone.
 
     Divided by the number of `groups` it is that of the mean; `effective` is how many of like size these are
@@ -59,14 +59,14 @@ class Joint(NamedTuple):
         return max((half - root) / a, 0.0), max((half + root) / a, 0.0)
 
 
-def mean_of(values: Floats, clusters: Ints | None = None) -> Mean | None:
+def moments(values: Floats, clusters: Ints | None = None) -> Moments | None:
     """What a column of pairs says of its mean.
 
     `clusters` has a code for each pair, -1 for a cluster of its own. None with under 2 groups, and where a
     value is not finite. The variance of constant values is 0.
 
-    >>> mean_of(np.array([1.0, 2.0, 6.0]))
-    Mean(groups=3, effective=3.0, clustered=False, mean=3.0, variance=7.0)
+    >>> moments(np.array([1.0, 2.0, 6.0]))
+    Moments(groups=3, effective=3.0, clustered=False, mean=3.0, variance=7.0)
     """
     values = np.asarray(values, dtype=np.float64)
     groups, effective = _groups(len(values), clusters)
@@ -81,7 +81,7 @@ def mean_of(values: Floats, clusters: Ints | None = None) -> Mean | None:
         centred -= mean
         sums = _sums(centred, clusters)
         variance = _dot(sums, sums) * _factor(groups, len(values))
-        return Mean(groups, effective, groups < len(values), float(values[0]) + mean, variance)
+        return Moments(groups, effective, groups < len(values), float(values[0]) + mean, variance)
 
 
 def joint(a: Floats, b: Floats, clusters: Ints | None = None) -> Joint | None:
@@ -111,8 +111,7 @@ def joint(a: Floats, b: Floats, clusters: Ints | None = None) -> Joint | None:
         sums_a, sums_b = _sums(a, clusters), _sums(b, clusters)
         factor = _factor(groups, len(a))
         var_a, cov, var_b = (
-            _dot(one, other) * factor
-            for one, other in ((sums_a, sums_a), (sums_a, sums_b), (sums_b, sums_b))
+            _dot(one, other) * factor for one, other in ((sums_a, sums_a), (sums_a, sums_b), (sums_b, sums_b))
         )
     return Joint(groups, effective, groups < len(a), mean, var_a, cov, var_b)
 
@@ -160,7 +159,7 @@ def _sums(values: Floats, clusters: Ints | None) -> Floats:
     if clusters is None:
         return values
     known = clusters >= 0
-    sums = np.bincount(_close(clusters)[known], weights=values[known])
+    sums = np.asarray(np.bincount(_close(clusters)[known], weights=values[known]), dtype=np.float64)
     return sums if known.all() else np.concatenate([sums, values[~known]])
 
 

@@ -6,12 +6,12 @@ taken together, the clustered error of Miller (2024), arXiv 2411.00640.
 """
 
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mirrorkit.compare.ratios import Floats, Ints, Joint, Mean, joint, mean_of
+from mirrorkit.compare.ratios import Floats, Ints, Joint, Moments, joint, moments
 
 T_OPT = 1_000
 """Pairs at which a sequence is narrowest."""
@@ -57,10 +57,23 @@ def unit_radius(n: Any, alpha: float, t_opt: float, *, one_sided: bool = False) 
     """
     # Any rho2 is valid at any alpha; the bound keeps it above 0.
     rho2 = best_rho2(t_opt, min(2 * alpha if one_sided else alpha, _WIDEST_ALPHA))
-    a = n * rho2 + 1
-    log = np.log1p(np.sqrt(a) / (2 * alpha)) if one_sided else np.log(a) / 2 - np.log(alpha)
-    radius = np.sqrt(2 * a * log / rho2) / n
-    return radius if isinstance(n, np.ndarray) else float(radius)
+    size = np.atleast_1d(np.asarray(n, dtype=np.float64))
+    a = size * rho2
+    a += 1
+    if one_sided:
+        log = np.sqrt(a)
+        log /= 2 * alpha
+        np.log1p(log, out=log)
+    else:
+        log = np.log(a)
+        log /= 2
+        log -= np.log(alpha)
+    # √(2·a·log / ρ²) / n
+    a *= log
+    a *= 2 / rho2
+    np.sqrt(a, out=a)
+    a /= size
+    return a if isinstance(n, np.ndarray) else float(a[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +112,9 @@ class Running:
         for level in np.unique(np.asarray(alpha, dtype=np.float64)):
             for t_opt, kind in ((T_OPT, ~in_clusters), (T_OPT_CLUSTERS, in_clusters)):
                 chosen = told & kind & (levels == level)
-                groups = self.groups[chosen]
-                unit = unit_radius(groups, float(level), t_opt, one_sided=one_sided)
-                radius[chosen] = self.sd[chosen] * unit
+                unit = unit_radius(self.groups[chosen], float(level), t_opt, one_sided=one_sided)
+                unit *= self.sd[chosen]
+                radius[chosen] = unit
         return radius
 
     def radius_at_end(self, alpha: float, *, one_sided: bool = False, burn_in: int = BURN_IN) -> float:
@@ -134,23 +147,21 @@ def running(values: Floats, clusters: Ints | None = None, *, bounded: bool = Fal
         centred = values - offset
         bad = ~np.isfinite(centred)
         centred[bad] = 0.0
-        before, count = _before(centred, clusters)
-        mean = np.cumsum(centred) / pairs
-        # Σ_c (S_c − n_c·mean)², each sum over clusters by what a value adds to it
-        groups = squares = pairs
-        if before is None or count is None:
-            spread = np.cumsum(centred**2) - pairs * mean**2
+        mean = np.cumsum(centred)
+        mean /= pairs
+        before = _before(centred, clusters)
+        if before is None:
+            groups = effective = pairs
+            variance = _variance_alone(centred, mean, pairs)
         else:
-            groups = np.cumsum(count == 0, dtype=np.float64)
-            squares = np.cumsum(2 * count + 1)
-            spread = np.cumsum(centred * (2 * before + centred))
-            spread -= 2 * mean * np.cumsum(before + (count + 1) * centred)
-            spread += mean**2 * squares
-        variance = np.maximum(spread, 0.0) * (groups / pairs) ** 2 / (groups - 1)
-        effective = pairs**2 / squares
+            groups = np.cumsum(before.counts == 0, dtype=np.float64)
+            effective, variance = _variance_clustered(centred, before, mean, pairs)
+            variance *= (groups / pairs) ** 2
+        del centred, before
+        variance /= groups - 1
         if bounded:
             variance += _unseen(groups, effective)
-        sd = np.sqrt(variance)
+        sd = np.sqrt(variance, out=variance)
         sd[groups < 2] = np.nan
         mean += offset
         _void(mean, bad)
@@ -158,24 +169,83 @@ def running(values: Floats, clusters: Ints | None = None, *, bounded: bool = Fal
     return Running(pairs, mean, sd, groups, effective, bool(length and groups[-1] < length))
 
 
-def _before(values: Floats, clusters: Ints | None) -> tuple[Floats | None, Floats | None]:
-    """For each value, the sum and the number of those of its cluster before it; None without clusters."""
+def _variance_alone(centred: Floats, mean: Floats, pairs: Floats) -> Floats:
+    """Σ (x − mean)² of every prefix; in place of `centred`, which is memory that is not needed twice."""
+    centred *= centred
+    spread = np.cumsum(centred, out=centred)
+    away = mean * mean
+    away *= pairs
+    spread -= away
+    return np.maximum(spread, 0.0, out=spread)
+
+
+class _Before(NamedTuple):
+    """For each value, the sum and the number of those of its cluster before it."""
+
+    sums: Floats
+    counts: Floats
+
+
+def _variance_clustered(
+    centred: Floats, before: _Before, mean: Floats, pairs: Floats
+) -> tuple[Floats, Floats]:
+    """n² / Σ n_c² and Σ_c (S_c − n_c·mean)² of every prefix, the sums by what each value adds to them.
+
+    In place of what is given but `mean` and `pairs`.
+    """
+    # Σ n_c·S_c
+    cross = before.counts + 1
+    cross *= centred
+    cross += before.sums
+    cross = np.cumsum(cross, out=cross)
+    # Σ S_c²
+    spread = before.sums
+    spread *= 2
+    spread += centred
+    spread *= centred
+    spread = np.cumsum(spread, out=spread)
+    # Σ n_c²
+    squares = before.counts
+    squares *= 2
+    squares += 1
+    squares = np.cumsum(squares, out=squares)
+
+    cross *= mean
+    cross *= 2
+    spread -= cross
+    away = np.multiply(mean, mean, out=cross)
+    away *= squares
+    spread += away
+    effective = np.multiply(pairs, pairs, out=cross)
+    effective /= squares
+    return effective, np.maximum(spread, 0.0, out=spread)
+
+
+def _before(values: Floats, clusters: Ints | None) -> _Before | None:
+    """None where no cluster comes twice."""
     if clusters is None:
-        return None, None
+        return None
     order = np.argsort(clusters, kind="stable")
     codes = np.asarray(clusters)[order]
     starts = np.ones(len(order), dtype=bool)
     starts[1:] = (codes[1:] != codes[:-1]) | (codes[1:] < 0)
     if starts.all():
-        return None, None
-    place = np.arange(len(order))
-    first = np.maximum.accumulate(np.where(starts, place, 0))
+        return None
+    del codes
+    first = np.flatnonzero(starts)
+    sizes = np.diff(first, append=len(order))
     ordered = values[order]
-    sums = np.cumsum(ordered) - ordered
-    before, count = np.empty(len(order)), np.empty(len(order))
-    before[order] = sums - sums[first]
-    count[order] = place - first
-    return before, count
+    sums = np.cumsum(ordered)
+    sums -= ordered
+    sums -= np.repeat(sums[first], sizes)
+    before = ordered
+    before[order] = sums
+    del sums
+    places = np.arange(len(order))
+    places -= np.repeat(first, sizes)
+    count = np.empty(len(order))
+    count[order] = places
+    return _Before(before, count)
 
 
 @overload
@@ -218,7 +288,7 @@ def two_sided(
     >>> round(low, 4), round(high, 4)
     (-0.1443, 0.1164)
     """
-    seen = mean_of(values, clusters) if len(values) >= burn_in else None
+    seen = moments(values, clusters) if len(values) >= burn_in else None
     if seen is None or _is_early(seen):
         return None
     variance = seen.variance + (_unseen(seen.groups, seen.effective) if bounded else 0.0)
@@ -251,10 +321,10 @@ def ratio_of_totals(
     return seen.ratios(unit_radius(seen.groups, alpha, t_opt or _t_opt(seen)))
 
 
-def _is_early(seen: Mean | Joint) -> bool:
+def _is_early(seen: Moments | Joint) -> bool:
     """Whether pairs come in clusters, and in too few."""
     return seen.clustered and (seen.groups < CLUSTERS or seen.effective < EFFECTIVE_CLUSTERS)
 
 
-def _t_opt(seen: Mean | Joint) -> float:
+def _t_opt(seen: Moments | Joint) -> float:
     return T_OPT_CLUSTERS if seen.clustered else T_OPT

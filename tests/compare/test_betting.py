@@ -64,6 +64,13 @@ def test_bounds_hold_the_mean_and_know_no_order(values: np.ndarray, alpha: float
     assert bounds(1 - values, alpha) == pytest.approx((1 - high, 1 - low), abs=1e-9)
 
 
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1), st.lists(st.floats(0, 1), max_size=2))
+def test_shares_are_counted_and_other_values_among_them_too(halves: list[float], others: list[float]) -> None:
+    values = np.array([*halves, *others])
+    distinct, counts = np.unique(values, return_counts=True)
+    assert bounds(values, 0.05) == bounds(distinct, 0.05, counts)
+
+
 @given(shares, st.sampled_from([0.5, 0.1, 0.05]))
 def test_the_upper_bound_is_where_the_evidence_suffices(values: np.ndarray, alpha: float) -> None:
     high = upper(values, alpha)

@@ -25,7 +25,13 @@ def told(rows: Sequence[Row], alpha: float = 0.05, turns: int | None = None) -> 
         orient="row",
     ).with_columns(pl.Series("cluster", conversations, dtype=pl.String))
     changes = [c if c is None else [{"path": p, "change": k} for p, k in c] for *_, c in rows]
-    return fields(frame, pl.DataFrame({"changes": pl.Series(changes, dtype=CHANGES)}), alpha)
+    paths = [None if c is None else [path for path, _ in c] for *_, c in rows]
+    is_call = [None if p is None else any(path.startswith("tool_calls") for path in p) for p in paths]
+    found = pl.DataFrame({"changes": pl.Series(changes, dtype=CHANGES)}).with_columns(
+        json_equal=pl.Series([None if c is None or c else True for c in is_call], dtype=pl.Boolean),
+        tool_names_equal=pl.Series([True if c else None for c in is_call], dtype=pl.Boolean),
+    )
+    return fields(frame, found, alpha)
 
 
 def arm(name: str, n: int, changes: Sequence[Change] = (), start: int = 0) -> list[Row]:
@@ -134,3 +140,13 @@ def test_a_field_that_control_never_changes_is_no_noise_before_it_is_shown_to_di
 def test_without_differences_there_are_no_rows_but_all_columns(rows: list[Row]) -> None:
     assert told(rows).is_empty()
     assert dict(told(rows).schema) == FIELDS
+
+
+def test_json_and_tool_calls_are_counted_apart() -> None:
+    called = [("tool_calls[0].arguments.id", "removed")]
+    rows = arm("mini", 50, [("$.a", "removed")]) + arm("mini", 30, called, start=50)
+    rows += arm("control", 50) + arm("control", 30, [("tool_calls[0].name", "value")], start=50)
+    seen = {row["path"]: row for row in told(rows).iter_rows(named=True)}
+    in_json, in_call = seen["$.a"], seen["tool_calls[*].arguments.id"]
+    assert (in_json["n"], in_json["removed"], in_json["n_control"]) == (50, 1, 50)
+    assert (in_call["n"], in_call["removed"], in_call["n_control"]) == (30, 1, 30)

@@ -1,9 +1,12 @@
 """Which sequence a metric has, and what is missing for one."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from mirrorkit.compare import betting
+from mirrorkit.compare.evidence import Evidence
+from mirrorkit.compare.gates import excess
 from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits, of_bounded, too_few_clusters
 from mirrorkit.compare.metrics import BUILT_IN, Metric, of_user
 from mirrorkit.compare.sequences import two_sided
@@ -50,6 +53,29 @@ def test_bounded_values_in_clusters_have_the_asymptotic_interval_within_their_bo
     assert of_bounded(values, (-4.0, 4.0), 0.05, clusters) == pytest.approx((4 * inner[0], 4 * inner[1]))
     assert of_bounded(np.ones(400), (0.0, 1.0), 0.05, clusters)[1] == 1.0
     assert of_bounded(values[:40], (-4.0, 4.0), 0.05, clusters[:40]) is None
+
+
+@pytest.mark.parametrize("offset", [1_000.0, -7.0])
+def test_where_the_bounds_are_is_no_matter_but_for_those_of_a_difference(offset: float) -> None:
+    values, clusters = np.tile([0.0, 1.0, 0.0, 0.0], 100), np.arange(400) // 2
+    low, high = of_bounded(values, (0.0, 1.0), 0.05, clusters)
+    moved = of_bounded(values + offset, (offset, offset + 1), 0.05, clusters)
+    assert moved == pytest.approx((low + offset, high + offset), rel=1e-12)
+    # a difference is usually 0, the middle of its bounds: what was not seen is 1 from there, not 2
+    around = of_bounded(values, (-1.0, 1.0), 0.05, clusters)
+    assert around == pytest.approx((low, high), rel=1e-12)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (1_000.0, 1_001.0)])
+def test_the_interval_and_the_gate_are_of_one_scale(bounds: tuple[float, float]) -> None:
+    """At the interval's end the gate's mean is as far from 0 as its radius."""
+    metric = of_user("x", Metric(len, bounds=bounds))
+    values, clusters = bounds[0] + np.tile([0.0, 1.0, 0.0, 0.0], 100), np.arange(400) // 2
+    none = np.empty(0)
+    drawn = Evidence(metric, pl.DataFrame(), none, none, values, clusters, np.arange(400))
+    for end in of_bounded(values, bounds, 0.05, clusters):
+        run = excess(drawn, end)
+        assert abs(run.mean[-1]) == pytest.approx(run.radius_at_end(0.05), rel=1e-6)
 
 
 def test_conversations_that_are_missing_are_counted_and_pairs_alone_are_one_each() -> None:

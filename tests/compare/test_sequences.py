@@ -127,8 +127,29 @@ def test_the_radius_is_the_formula_from_the_burn_in_on() -> None:
     np.testing.assert_allclose(radius[BURN_IN - 1 :], expected)
     assert sines.radius_at_end(0.05) == radius[-1]
     assert np.isfinite(sines.radius(0.05, burn_in=2)[1:]).all()
-    assert two_sided(SINES, 0.05) == (sines.mean[-1] - radius[-1], sines.mean[-1] + radius[-1])
     assert (sines.radius(0.05, one_sided=True)[BURN_IN:] < radius[BURN_IN:]).all()
+
+
+@given(
+    st.integers(1, 400),
+    st.sampled_from([None, np.arange(400) // 4, np.arange(400) % 150 - 1, np.arange(400) % 29]),
+    st.booleans(),
+    st.sampled_from([None, math.nan, math.inf, -math.inf, 1e300]),
+)
+def test_the_interval_at_the_end_is_that_of_the_last_prefix(
+    n: int, codes: np.ndarray | None, bounded: bool, odd: float | None
+) -> None:
+    values, clusters = np.sin(np.arange(n) ** 2.0), None if codes is None else codes[:n]
+    if odd is not None:
+        values[n // 2] = odd
+    sequence = running(values, clusters, bounded=bounded)
+    radius = sequence.radius_at_end(0.05)
+    told = two_sided(values, 0.05, clusters, bounded=bounded)
+    if math.isinf(radius):
+        assert told is None
+    else:
+        mean = sequence.mean[-1]
+        assert told == pytest.approx((mean - radius, mean + radius), rel=1e-9, abs=1e-12)
 
 
 def test_in_clusters_the_radius_counts_clusters_and_waits_for_enough_of_them() -> None:
