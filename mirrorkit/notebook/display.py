@@ -29,7 +29,8 @@ STYLE = """
 .mirrorkit .keep { border-left-color: #D55E00; border-left-style: double; background: rgba(213, 94, 0, .1); }
 .mirrorkit .collecting { border-left-color: #0072B2; border-left-style: dashed;
   background: rgba(0, 114, 178, .1); }
-.mirrorkit table { border-collapse: collapse; width: 100%; margin: .4em 0 .6em; font: inherit; }
+.mirrorkit table { border-collapse: collapse; width: 100%; margin: .4em 0 .6em; font: inherit;
+  table-layout: auto !important; /* Jupyter gives all columns one width, and long cells overlap */ }
 .mirrorkit th, .mirrorkit td { padding: .28em .9em .28em 0; text-align: right; vertical-align: baseline;
   white-space: nowrap; border: 0; border-bottom: 1px solid rgba(127, 127, 127, .28); background: none; }
 .mirrorkit td { font-variant-numeric: tabular-nums; }
