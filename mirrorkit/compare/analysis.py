@@ -7,10 +7,10 @@ from datetime import datetime
 import polars as pl
 
 from mirrorkit.compare import wording
-from mirrorkit.compare.differences import COLUMNS
+from mirrorkit.compare.answers.differences import COLUMNS
+from mirrorkit.compare.answers.fields import fields
 from mirrorkit.compare.estimates import as_table, rows_of
 from mirrorkit.compare.evidence import TIME, by_arm, draw, narrowed
-from mirrorkit.compare.fields import fields
 from mirrorkit.compare.findings import Finding, finding, of_fields, tests_of
 from mirrorkit.compare.pitfalls import Background, Pitfall, of_metric, pitfalls
 from mirrorkit.compare.plan import Look, Plan

@@ -3,10 +3,10 @@
 import numpy as np
 import polars as pl
 
-from mirrorkit.compare import onelook
 from mirrorkit.compare.evidence import CLUSTER, Evidence
 from mirrorkit.compare.intervals import of_bounded, too_few_clusters
 from mirrorkit.compare.rows import Row, mean_of, row
+from mirrorkit.compare.statistics import onelook
 
 NET = "difference of shares, net of control"
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mirrorkit.compare import betting, onelook
 from mirrorkit.compare.control import net_of_control
 from mirrorkit.compare.evidence import Evidence, Floats, Whole, by_arm, draw, narrowed
 from mirrorkit.compare.intervals import Interval, burn_in_of, is_bounded, limits, of_bounded, too_few
@@ -17,7 +16,8 @@ from mirrorkit.compare.preference import corrected_row, flip_note
 from mirrorkit.compare.quantiles import median_ratio_row, quantile_rows
 from mirrorkit.compare.rows import TABLE, Row, mean_of, row
 from mirrorkit.compare.selection import SIDES
-from mirrorkit.compare.sequences import ratio_of_totals, two_sided
+from mirrorkit.compare.statistics import betting, onelook
+from mirrorkit.compare.statistics.sequences import ratio_of_totals, two_sided
 from mirrorkit.compare.wording import three_digits
 from mirrorkit.records import CONTROL
 
@@ -30,8 +30,8 @@ def estimate(
     """The table of a comparison, for the metrics named (all of the plan's where none are).
 
     `frame` has one row a pair, with the columns of `mirrorkit.records.SCHEMA` and of
-    `mirrorkit.compare.differences.differences`. Arms come in order of first appearance, `control` last. What
-    cannot be told is null, and the note says why.
+    `mirrorkit.compare.answers.differences.differences`. Arms come in order of first appearance, `control`
+    last. What cannot be told is null, and the note says why.
 
     >>> from mirrorkit.compare.measured import measured
     >>> from mirrorkit.records import SCHEMA

@@ -6,10 +6,10 @@ from math import ceil, isfinite, log
 import numpy as np
 import numpy.typing as npt
 
-from mirrorkit.compare import betting
 from mirrorkit.compare.evidence import Evidence, Floats
 from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits, reach
-from mirrorkit.compare.sequences import T_OPT, T_OPT_CLUSTERS, Running, running, unit_radius
+from mirrorkit.compare.statistics import betting
+from mirrorkit.compare.statistics.sequences import T_OPT, T_OPT_CLUSTERS, Running, running, unit_radius
 
 MOST_PAIRS = 10_000_000
 """Beyond so many pairs an estimate of those still needed says nothing."""

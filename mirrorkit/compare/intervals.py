@@ -2,11 +2,11 @@
 
 from math import inf
 
-from mirrorkit.compare import betting
 from mirrorkit.compare.evidence import Evidence, Floats, Whole
 from mirrorkit.compare.metrics import BuiltIn
-from mirrorkit.compare.ratios import cluster_sizes, effective_clusters
-from mirrorkit.compare.sequences import (
+from mirrorkit.compare.statistics import betting
+from mirrorkit.compare.statistics.ratios import cluster_sizes, effective_clusters
+from mirrorkit.compare.statistics.sequences import (
     BURN_IN,
     BURN_IN_RATIO,
     CLUSTERS,

@@ -5,10 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from mirrorkit.compare.differences import COLUMNS, differences
+from mirrorkit.compare.answers.differences import COLUMNS, differences
+from mirrorkit.compare.answers.rules import Rules
 from mirrorkit.compare.metrics import Metric, column_of
 from mirrorkit.compare.plan import Plan
-from mirrorkit.compare.rules import Rules
 from mirrorkit.errors import CompareError
 
 Step = Callable[[int], object]

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from mirrorkit.compare.answers.rules import Rules, make_rules
 from mirrorkit.compare.metrics import BUILT_IN, BuiltIn, Metric, of_user, over_slo
-from mirrorkit.compare.rules import Rules, make_rules
 from mirrorkit.errors import CompareError
 
 DEFAULT_GATES: Mapping[str, float] = {"latency": 1.10, "cost": 1.00, "errors": 0.01}

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 
 from mirrorkit.compare import wording
-from mirrorkit.compare.agreement import kappa, win_rate_ppi
 from mirrorkit.compare.evidence import Evidence, Floats
 from mirrorkit.compare.rows import Row, row
+from mirrorkit.compare.statistics.agreement import kappa, win_rate_ppi
 
 CORRECTED = "win rate of the judge, corrected by people's labels (PPI++)"
 SCORES = {"primary": 0.0, "tie": 0.5, "silent": 1.0}

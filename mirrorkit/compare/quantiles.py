@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mirrorkit.compare import betting, onelook
 from mirrorkit.compare.evidence import Evidence, Floats
 from mirrorkit.compare.intervals import Interval
 from mirrorkit.compare.rows import Row, row
+from mirrorkit.compare.statistics import betting, onelook
 
 LEAST: dict[float, int] = {0.5: 1, 0.95: 200, 0.99: 1_000}
 """The quantiles that are shown, each from so many pairs on."""

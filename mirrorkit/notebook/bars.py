@@ -155,7 +155,7 @@ def _bars(figure: "Figure", at: theme.At, bars: list[_Bar], title: str, none: st
 
 
 def differing(fields: pl.DataFrame) -> list[dict[str, Any]]:
-    """The fields to show, of `mirrorkit.compare.fields.fields`'s: those that differ in some pair."""
+    """The fields to show, of `mirrorkit.compare.answers.fields.fields`'s: those that differ in some pair."""
     return fields.filter(pl.col("differs") > 0).head(_FIELDS_SHOWN).to_dicts()
 
 

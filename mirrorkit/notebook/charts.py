@@ -92,7 +92,7 @@ def outputs(pairs: pl.DataFrame, table: pl.DataFrame, fields: pl.DataFrame) -> "
     `pairs` is measured (see `mirrorkit.compare.measured`), `table` is the table of their comparison, and
     `fields` are its fields.
 
-    >>> from mirrorkit.compare.fields import FIELDS
+    >>> from mirrorkit.compare.answers.fields import FIELDS
     >>> from mirrorkit.compare.measured import measured
     >>> from mirrorkit.compare.plan import Plan
     >>> from mirrorkit.compare.rows import TABLE

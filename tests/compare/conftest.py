@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mirrorkit.compare.differences import differences
+from mirrorkit.compare.answers.differences import differences
 from mirrorkit.compare.estimates import estimate
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.plan import Plan

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirrorkit.compare.analysis import Analysis, analyse
-from mirrorkit.compare.differences import differences
+from mirrorkit.compare.answers.differences import differences
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.plan import Plan
 from mirrorkit.comparison import compare

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mirrorkit.compare import betting
 from mirrorkit.compare.control import NET
+from mirrorkit.compare.statistics import betting
 
 
 def with_control(recorded, silent: list[str], control: list[str | None]) -> pl.DataFrame:

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import lambertw, stdtrit
 
-from mirrorkit.compare import betting, onelook
-from mirrorkit.compare.differences import differences
+from mirrorkit.compare.answers.differences import differences
 from mirrorkit.compare.estimates import estimate
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.plan import Plan
 from mirrorkit.compare.rows import TABLE
+from mirrorkit.compare.statistics import betting, onelook
 from mirrorkit.records import SCHEMA
 
 ENDS = ("low", "high", "one_look_low", "one_look_high")

@@ -5,7 +5,7 @@ import math
 import polars as pl
 import pytest
 
-from mirrorkit.compare.differences import differences
+from mirrorkit.compare.answers.differences import differences
 from mirrorkit.compare.examples import SHOWN, examples
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.metrics import Metric

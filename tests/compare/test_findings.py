@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from mirrorkit.compare.analysis import analyse
-from mirrorkit.compare.differences import differences
+from mirrorkit.compare.answers.differences import differences
 from mirrorkit.compare.findings import Finding
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.metrics import Metric

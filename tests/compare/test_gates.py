@@ -9,12 +9,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mirrorkit.compare import betting
 from mirrorkit.compare.evidence import Evidence, Floats
 from mirrorkit.compare.gates import Crossing, crossing, pairs_needed
 from mirrorkit.compare.intervals import burn_in_of, is_bounded, limits
 from mirrorkit.compare.metrics import BUILT_IN, BuiltIn, Metric, of_user
-from mirrorkit.compare.sequences import running
+from mirrorkit.compare.statistics import betting
+from mirrorkit.compare.statistics.sequences import running
 
 ALPHA = 0.05
 NUMBERED = of_user("stars", Metric(pl.lit(1.0), bounds=(1.0, 5.0)))

@@ -4,12 +4,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mirrorkit.compare import betting
 from mirrorkit.compare.evidence import Evidence
 from mirrorkit.compare.gates import excess
 from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits, of_bounded, too_few_clusters
 from mirrorkit.compare.metrics import BUILT_IN, Metric, of_user
-from mirrorkit.compare.sequences import two_sided
+from mirrorkit.compare.statistics import betting
+from mirrorkit.compare.statistics.sequences import two_sided
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from mirrorkit.compare.differences import COLUMNS, differences
+from mirrorkit.compare.answers.differences import COLUMNS, differences
+from mirrorkit.compare.answers.rules import make_rules
 from mirrorkit.compare.measured import Kept, measured
 from mirrorkit.compare.metrics import Metric, column_of
 from mirrorkit.compare.plan import Plan
-from mirrorkit.compare.rules import make_rules
 from mirrorkit.errors import CompareError
 
 

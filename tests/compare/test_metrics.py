@@ -5,7 +5,7 @@ import math
 import polars as pl
 import pytest
 
-from mirrorkit.compare.differences import COLUMNS
+from mirrorkit.compare.answers.differences import COLUMNS
 from mirrorkit.compare.metrics import ANSWERS, BUILT_IN, NET, Metric, columns_of, over_slo, usable
 from mirrorkit.errors import CompareError
 from mirrorkit.records import SCHEMA

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from mirrorkit.compare.analysis import analyse
-from mirrorkit.compare.differences import differences
+from mirrorkit.compare.answers.differences import differences
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.pitfalls import Pitfall
 from mirrorkit.compare.plan import Plan, look_of

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from mirrorkit.compare.answers.rules import make_rules
 from mirrorkit.compare.metrics import BUILT_IN, Metric
 from mirrorkit.compare.plan import Look, Plan, gate_words, look_of, looks_from_json, looks_to_json, plan_of
-from mirrorkit.compare.rules import make_rules
 from mirrorkit.errors import CompareError
 
 OWN = {"mine": Metric(len, bounds=(-1, 1), better="lower")}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mirrorkit.compare.agreement import win_rate_ppi
 from mirrorkit.compare.preference import CORRECTED
+from mirrorkit.compare.statistics.agreement import win_rate_ppi
 
 SCORES = {"primary": 0.0, "tie": 0.5, "silent": 1.0}
 JUDGED = ["silent"] * 8 + ["primary"] * 3 + ["tie"] + ["silent"] * 20 + ["primary"] * 8

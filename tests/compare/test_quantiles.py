@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mirrorkit.compare import betting
+from mirrorkit.compare.statistics import betting
 
 
 def test_quantiles_are_type_7_and_their_difference_is_shown(recorded, row) -> None:

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from mirrorkit.compare.differences import differences
+from mirrorkit.compare.answers.differences import differences
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.plan import Plan
 from mirrorkit.compare.slices import OUTSIDE, by

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirrorkit.compare.fields import FIELDS
+from mirrorkit.compare.answers.fields import FIELDS
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.plan import Plan
 from mirrorkit.compare.rows import TABLE

@@ -5,7 +5,7 @@ from bisect import bisect_right
 
 import numpy as np
 
-from mirrorkit.compare.ratios import Floats, Ints, joint, moments
+from mirrorkit.compare.statistics.ratios import Floats, Ints, joint, moments
 
 RESAMPLED = 2_000
 """Pairs up to which a bootstrap draws the pairs themselves."""

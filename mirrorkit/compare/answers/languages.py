@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from mirrorkit.compare.texts import composed, looks_like_json
+from mirrorkit.compare.answers.texts import composed, looks_like_json
 
 _LOOKED_AT = 300
 _FEWEST_WORDS = 4

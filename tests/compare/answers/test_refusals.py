@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare.refusals import refused
+from mirrorkit.compare.answers.refusals import refused
 
 TYPES = {
     "silent_status": pl.String(),

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from mirrorkit.compare.documents import BeyondReading, NoJson, read
+from mirrorkit.compare.answers.documents import BeyondReading, NoJson, read
 
 # what stands in recorded parameters for a part that was not recorded: a schema with it is not the one sent
 _NOT_RECORDED = ("[secret]", "[too deep]")

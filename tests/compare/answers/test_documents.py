@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare.documents import BeyondReading, NoJson, compare, names, read, read_calls
-from mirrorkit.compare.paths import read_path
+from mirrorkit.compare.answers.documents import BeyondReading, NoJson, compare, names, read, read_calls
+from mirrorkit.compare.answers.paths import read_path
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

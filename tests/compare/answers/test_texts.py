@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare.rules import Rules, make_rules
-from mirrorkit.compare.texts import cleaned, looks_like_json, normalised
+from mirrorkit.compare.answers.rules import Rules, make_rules
+from mirrorkit.compare.answers.texts import cleaned, looks_like_json, normalised
 
 
 def plain(text: str | None, rules: Rules = Rules()) -> str | None:  # noqa: B008

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare.differences import COLUMNS, LONGEST, MOST_CHANGES, ROWS_A_STEP, differences
-from mirrorkit.compare.rules import Rules, make_rules
+from mirrorkit.compare.answers.differences import COLUMNS, LONGEST, MOST_CHANGES, ROWS_A_STEP, differences
+from mirrorkit.compare.answers.rules import Rules, make_rules
 from mirrorkit.records import SCHEMA
 
 NAMES = [

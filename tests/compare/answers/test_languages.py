@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare.languages import languages
+from mirrorkit.compare.answers.languages import languages
 
 
 def language(text: str | None) -> str | None:

@@ -4,10 +4,20 @@ from collections.abc import Callable
 
 import polars as pl
 
-from mirrorkit.compare.rules import Rules
+from mirrorkit.compare.answers.rules import Rules
 
 _SPACE = r"\s+"
 _UNEVEN_SPACE = r"\s\s|[^\S ]"
+
+
+def answered(side: str) -> pl.Expr:
+    """Whether the side has an answer on record: a text, an empty one included, or tool calls.
+
+    >>> frame = pl.DataFrame({"silent_output": ["", None], "silent_tool_calls": [None, None]})
+    >>> frame.select(answered("silent")).to_series().to_list()
+    [True, False]
+    """
+    return pl.col(f"{side}_output").is_not_null() | pl.col(f"{side}_tool_calls").is_not_null()
 
 
 def normalised(text: pl.Expr, rules: Rules = Rules()) -> pl.Expr:  # noqa: B008  # frozen

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare.ratios import effective_clusters, joint
-from mirrorkit.compare.sequences import (
+from mirrorkit.compare.statistics.ratios import effective_clusters, joint
+from mirrorkit.compare.statistics.sequences import (
     BURN_IN,
     BURN_IN_RATIO,
     CLUSTERS,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from mirrorkit.compare.paths import Path, read_path
+from mirrorkit.compare.answers.paths import Path, read_path
 from mirrorkit.errors import CompareError
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import polars as pl
 
-from mirrorkit.compare.betting import bounds
 from mirrorkit.compare.evidence import Whole
 from mirrorkit.compare.intervals import of_bounded
+from mirrorkit.compare.statistics.betting import bounds
 from mirrorkit.records import CONTROL
 
 MOST_PATHS = 200
@@ -37,9 +37,9 @@ def fields(frame: pl.DataFrame, found: pl.DataFrame, alpha: float = 0.05) -> pl.
 
     `found` is `differences(frame)`. Places in a list are taken together (`$.items[*].price`), and a path
     counts once a pair. `n` pairs have two JSON answers, or for a path in a tool call two answers with tool
-    calls; `differs` is the share of them in which the path differs, `added`, `removed`, `type` and `value` the shares by kind of
-    change (a path in a list may have several in one pair). Of an arm the `MOST_PATHS` most frequent paths
-    are shown.
+    calls; `differs` is the share of them in which the path differs, `added`, `removed`, `type` and `value`
+    the shares by kind of change (a path in a list may have several in one pair). Of an arm's JSON, and of
+    its tool calls, the `MOST_PATHS` most frequent paths are shown.
 
     Over the `n_control` requests that also have such a control pair, `control` is the share in which the
     primary differs there from itself, and `net` by how much more often the silent model does: the mean of
@@ -48,7 +48,7 @@ def fields(frame: pl.DataFrame, found: pl.DataFrame, alpha: float = 0.05) -> pl.
     conversations (`cluster`) have several requests. `reading` is `differs`
     (`low` is above 0), `noise` (it differs in control too, and the interval holds 0), else `open`.
 
-    >>> from mirrorkit.compare.differences import differences
+    >>> from mirrorkit.compare.answers.differences import differences
     >>> from mirrorkit.records import SCHEMA
     >>> fields(SCHEMA.frame(), differences(SCHEMA.frame())).columns[:4]
     ['arm', 'path', 'n', 'differs']

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare import betting
-from mirrorkit.compare.betting import (
+from mirrorkit.compare.statistics import betting
+from mirrorkit.compare.statistics.betting import (
     bounds,
     first_rejection,
     log_e_mcnemar,

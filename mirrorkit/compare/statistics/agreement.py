@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mirrorkit.compare.onelook import wilson
+from mirrorkit.compare.statistics.onelook import wilson
 
 Floats = NDArray[np.float64]
 

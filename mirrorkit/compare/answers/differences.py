@@ -6,14 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from mirrorkit.compare import documents
-from mirrorkit.compare.languages import languages
-from mirrorkit.compare.outputs import answered
-from mirrorkit.compare.paths import Path
-from mirrorkit.compare.refusals import refused
-from mirrorkit.compare.rules import Rules
-from mirrorkit.compare.schemas import Asked
-from mirrorkit.compare.texts import cleaned, looks_like_json, normalised
+from mirrorkit.compare.answers import documents
+from mirrorkit.compare.answers.languages import languages
+from mirrorkit.compare.answers.paths import Path
+from mirrorkit.compare.answers.refusals import refused
+from mirrorkit.compare.answers.rules import Rules
+from mirrorkit.compare.answers.schemas import Asked
+from mirrorkit.compare.answers.texts import answered, cleaned, looks_like_json, normalised
 
 LONGEST = 20_000
 """Texts are cut at this many characters before their similarity is measured."""

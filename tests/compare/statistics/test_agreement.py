@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare.agreement import kappa, win_rate_ppi
-from mirrorkit.compare.onelook import wilson
+from mirrorkit.compare.statistics.agreement import kappa, win_rate_ppi
+from mirrorkit.compare.statistics.onelook import wilson
 
 LABELS = ("primary", "silent", "tie")
 opinions = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=40)

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mirrorkit.compare.betting import bounds
-from mirrorkit.compare.differences import CHANGES
-from mirrorkit.compare.fields import FIELDS, MOST_PATHS, fields
+from mirrorkit.compare.answers.differences import CHANGES
+from mirrorkit.compare.answers.fields import FIELDS, MOST_PATHS, fields
+from mirrorkit.compare.statistics.betting import bounds
 
 Change = tuple[str, str]
 Row = tuple[str, str | None, Sequence[Change] | None]

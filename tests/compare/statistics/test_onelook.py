@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare import onelook
-from mirrorkit.compare.onelook import (
+from mirrorkit.compare.statistics import onelook
+from mirrorkit.compare.statistics.onelook import (
     discordant,
     fieller_t,
     mcnemar_p,
@@ -17,7 +17,7 @@ from mirrorkit.compare.onelook import (
     quantile_difference_bootstrap,
     wilson,
 )
-from mirrorkit.compare.sequences import running
+from mirrorkit.compare.statistics.sequences import running
 
 PRICES = np.arange(1, 201)
 A = 1 + (37 * PRICES % 101) / 50

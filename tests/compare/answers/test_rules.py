@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare.paths import inside, read_path
-from mirrorkit.compare.rules import Rules, make_rules
+from mirrorkit.compare.answers.paths import inside, read_path
+from mirrorkit.compare.answers.rules import Rules, make_rules
 from mirrorkit.errors import CompareError
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mirrorkit.compare.ratios import Floats, Ints, Joint, Moments, joint, moments
+from mirrorkit.compare.statistics.ratios import Floats, Ints, Joint, Moments, joint, moments
 
 T_OPT = 1_000
 """Pairs at which a sequence is narrowest."""

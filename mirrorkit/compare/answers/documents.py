@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from itertools import zip_longest
 from typing import Any, NamedTuple, NoReturn
 
-from mirrorkit.compare.paths import Path, inside, sayable
+from mirrorkit.compare.answers.paths import Path, inside, sayable
 
 
 class NoJson(ValueError):

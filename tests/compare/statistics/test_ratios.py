@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare.ratios import cluster_sizes, effective_clusters, joint, moments
+from mirrorkit.compare.statistics.ratios import cluster_sizes, effective_clusters, joint, moments
 
 codes = st.lists(st.integers(-1, 6), min_size=2, max_size=40).map(np.array)
 

@@ -1,0 +1,1 @@
+"""Arithmetic on columns of numbers: confidence sequences, bets, one-look intervals, agreement."""
