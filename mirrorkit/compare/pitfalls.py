@@ -10,14 +10,17 @@ import polars as pl
 
 from mirrorkit.compare import wording
 from mirrorkit.compare.estimates import every_look
-from mirrorkit.compare.evidence import Evidence
+from mirrorkit.compare.evidence import Evidence, Floats
 from mirrorkit.compare.metrics import Side
 from mirrorkit.compare.plan import Look, Plan
 from mirrorkit.compare.selection import FAILED, SIDES, arms_by_start, of_arm, only
+from mirrorkit.compare.statistics.sequences import BURN_IN
 from mirrorkit.records import CONTROL
 
 SPREAD = 1.25
 """Standard deviations of the logarithms that differ by more than this factor are told of."""
+KURTOSIS = 10
+"""So are logarithms of ratios whose excess kurtosis is beyond this: a few pairs carry most of their spread."""
 APART = 1.1
 """So are two kinds of ratio that differ by more than this factor."""
 OVERHEAD = 0.2
@@ -34,7 +37,18 @@ _OF_A_SIDE = (
     "overhead_s",
     "latency_s",
 )
-_READ = ["arm", "request_id", "started_at", "cluster", "stream", "lag_s", "preference", "judge_preference"]
+_READ = [
+    "clean_failed",
+    "cut",
+    "arm",
+    "request_id",
+    "started_at",
+    "cluster",
+    "stream",
+    "lag_s",
+    "preference",
+    "judge_preference",
+]
 _READ += [f"{side}_{name}" for side in SIDES for name in _OF_A_SIDE]
 
 
@@ -114,6 +128,7 @@ def _of_the_record(pairs: pl.DataFrame, background: Background) -> Iterator[Pitf
             "users: they are not independent, so intervals are those of conversations; and within one the "
             "silent model answers the primary's history, not its own.",
         )
+    yield from _late_arms(pairs)
     judged = pairs["judge_preference"].drop_nulls()
     if len(judged) and not pairs["preference"].count():
         yield Pitfall(
@@ -121,6 +136,22 @@ def _of_the_record(pairs: pl.DataFrame, background: Background) -> Iterator[Pitf
             None,
             f"the win rate of {_pairs(len(judged))} is the judge's opinion until people have labelled some.",
         )
+
+
+def _late_arms(pairs: pl.DataFrame) -> Iterator[Pitfall]:
+    """Arms that began when another could have been decided on already."""
+    silent = pairs.filter(pl.col("arm") != CONTROL)
+    for arm in arms_by_start(silent)[1:]:
+        start = silent.filter(pl.col("arm") == arm)["started_at"].min()
+        before = silent.filter((pl.col("arm") != arm) & (pl.col("started_at") < start))
+        most = before["arm"].value_counts()["count"].max() if before.height else 0
+        if isinstance(most, int) and most >= BURN_IN:
+            yield Pitfall(
+                None,
+                arm,
+                f"it joined after {most:,} pairs of another silent model, whose verdict stands: alpha is shared "
+                "from here on, so a wrong switch to any of them is a little likelier than alpha.",
+            )
 
 
 def _of_the_plan(plan: Plan, background: Background) -> Iterator[Pitfall]:
@@ -178,12 +209,28 @@ def _tails(evidence: Evidence) -> Iterator[tuple[int, str]]:
             f"primary {wording.three_digits(spreads[0])}, silent {wording.three_digits(spreads[1])}): a "
             "ratio of typical times does not speak for the slowest calls, see p95.",
         )
+    kurtosis = _excess_kurtosis(evidence.values)
+    if kurtosis > KURTOSIS:
+        yield (
+            3,
+            f"a few pairs carry most of the spread of {name} ratios (excess kurtosis "
+            f"{wording.three_digits(kurtosis)}): an asymptotic interval learns late of what is rare; "
+            "latency_with_errors and over_slo are exact.",
+        )
     if _apart(means, geometric):
         yield (
             4,
             f"the geometric-mean ratio of {name} is ×{wording.three_digits(geometric)} and decides; the "
             f"ratio of mean times is ×{wording.three_digits(means)}.",
         )
+
+
+def _excess_kurtosis(values: Floats) -> float:
+    """0 for a normal distribution."""
+    with np.errstate(all="ignore"):
+        centred = values - values.mean()
+        variance = float((centred**2).mean())
+        return float((centred**4).mean()) / variance**2 - 3 if variance > 0 else 0.0
 
 
 def _bills(evidence: Evidence) -> Iterator[tuple[int, str]]:
@@ -216,6 +263,12 @@ def _calls(pairs: pl.DataFrame) -> Iterator[tuple[int | None, str]]:
     estimated = _counts(pairs, lambda side: pl.col(f"{side}_usage_source") == "estimated")
     if any(estimated.values()):
         yield None, f"tokens, and with them cost, were estimated here, not reported: {_sides(estimated)}."
+    for column, what in (
+        ("clean_failed", "was not compared, because your clean function failed on an answer"),
+        ("cut", "has a text so long that its similarity is that of the first 20,000 characters"),
+    ):
+        if count := int(pairs[column].sum() or 0):
+            yield None, f"{_pairs(count)}: each {what}."
     if streams := int(pairs["stream"].sum() or 0):
         are = "is a stream" if streams == 1 else "are streams"
         yield (

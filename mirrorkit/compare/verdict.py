@@ -49,6 +49,8 @@ class GateResult:
     heads_for: State
     note: str | None
     awaits_labels: bool
+    seen: str
+    """the effect when it was decided, in words; empty while it is open"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,21 @@ def judge_gate(
         heads_for,
         None if len(evidence) else "; ".join(("no usable pair", *evidence.left_out)),
         evidence.metric.order is not None and len(evidence) < len(pairs),
+        "" if at is None else _seen(evidence, crossed.failed if state == "failed" else crossed.passed),
     )
+
+
+def _seen(evidence: Evidence, index: int | None) -> str:
+    """The effect over the pairs up to one of them."""
+    metric, end = evidence.metric, None if index is None else index + 1
+    values = evidence.values[:end]
+    if metric.kind == "totals":
+        effect = float(evidence.silent[:end].sum() / evidence.primary[:end].sum())
+    elif metric.kind == "median":
+        effect = float(np.median(values))
+    else:
+        effect = float(np.exp(values.mean()) if metric.kind == "ratio" else values.mean())
+    return wording.effect(effect, metric.estimand, metric.unit)
 
 
 def _pairs_by(pairs: pl.DataFrame, time: int) -> int:
@@ -136,24 +152,26 @@ def arm_verdict(
 ) -> Verdict:
     """The verdict on one silent arm, from its gates."""
     if not results:
-        return Verdict("keep collecting", f"No gate is set on {arm}: there is nothing to decide.", arm=arm)
+        return Verdict(
+            "keep collecting", f"No gate is set on {wording.name(arm)}: there is nothing to decide.", arm=arm
+        )
     failed = min(
         (each for each in results if each.state == "failed"), key=lambda each: each.at or 0, default=None
     )
     if failed is not None:
-        return _decided("keep", f"Keep {primary}", "failed", failed, arm)
+        return _decided("keep", f"Keep {primary}, not {wording.name(arm)}", "failed", failed, arm)
     still_open = [each for each in results if each.state == "open"]
     if not still_open:
         last = max(results, key=lambda each: each.at or 0)
-        return _decided("switch", f"Switch to {arm}", "passed, the last of the gates to do so,", last, arm)
+        return _decided("switch", f"Switch to {wording.name(arm)}", "was the last to pass,", last, arm)
     waits = sorted(still_open, key=_urgency)[0]
     # pairs are labelled when they are long recorded
     waits_for_labels = any(each.awaits_labels for each in still_open)
     if plan.max_pairs is not None and len(pairs) >= plan.max_pairs and not waits_for_labels:
         return Verdict(
             "keep",
-            f"Keep {primary}, inconclusive: after the {plan.max_pairs:,} pairs that were allowed, "
-            f"{_listed(still_open)} still open.",
+            f"Keep {primary}, not {wording.name(arm)}, inconclusive: after the {plan.max_pairs:,} pairs that "
+            f"were allowed, {_listed(still_open)} still open.",
             waits.metric,
             arm,
             plan.max_pairs,
@@ -163,7 +181,9 @@ def arm_verdict(
 
 def _decided(answer: Answer, start: str, what: str, gate: GateResult, arm: str) -> Verdict:
     after = gate.decided_after or 0
-    sentence = f"{start}: the gate {gate.words} {what} after {after:,} pair{'s' * (after != 1)}."
+    sentence = (
+        f"{start}: the gate {gate.words} {what} after {after:,} pair{'s' * (after != 1)}, at {gate.seen}."
+    )
     return Verdict(answer, sentence, gate.metric, arm, after)
 
 
@@ -172,7 +192,7 @@ def _collecting(
 ) -> Verdict:
     passed = [each for each in results if each.state == "passed"]
     settled = f"{_listed(passed)} passed, " if passed else ""
-    sentence = f"Keep collecting on {arm}: after {pairs:,} pairs, {settled}{_listed(still_open)} still open"
+    sentence = f"Keep collecting on {wording.name(arm)}: after {pairs:,} pairs, {settled}{_listed(still_open)} still open"
     if waits.note:
         more, sentence = None, f"{sentence}; {waits.metric} cannot be told: {waits.note}."
     elif waits.more is None:

@@ -79,6 +79,41 @@ def test_3_a_heavier_tail_is_named_with_its_side(plain) -> None:
     assert [text.split(" has ")[0] for text in texts(3, streams)] == ["the silent side's ttft"]
 
 
+def test_3_rare_slow_calls_are_told_of(plain) -> None:
+    usual = [1.0, 1.1, 0.9, 1.05] * 50
+    rare = [20.0 if number % 100 == 7 else value for number, value in enumerate(usual)]
+    [text] = [
+        each.text for each in warnings(plain(200, latency_s=(usual, rare))) if "a few pairs" in each.text
+    ]
+    assert "excess kurtosis 9" in text
+    assert "a few pairs" not in " ".join(
+        each.text for each in warnings(plain(200, latency_s=(usual, usual[::-1])))
+    )
+
+
+def test_answers_that_were_not_wholly_compared_are_counted(plain) -> None:
+    def clean(text: str) -> str:
+        if "7" in text:
+            raise ValueError(text)
+        return text
+
+    answers = [str(number) for number in range(20)]
+    frame, plan = plain(20, output=answers), Plan().with_changes(clean=clean)
+    failed = analyse(measured(frame, plan, differences(frame, plan.rules)), plan).warnings
+    assert any("2 pairs: each was not compared, because your clean function failed" in e.text for e in failed)
+    cut = warnings(plain(2, output=("a" * 30_000, "b")))
+    assert any("first 20,000 characters" in each.text for each in cut)
+
+
+def test_a_silent_model_that_joins_late_is_told_of(plain) -> None:
+    first, late = plain(300), plain(300, name="q", arm="late")
+    together = pl.concat([first, late])
+    assert not [each for each in warnings(together) if "joined after" in each.text]
+    later = late.with_columns(pl.col("started_at") + timedelta(seconds=150))
+    [seen] = [each for each in warnings(pl.concat([first, later])) if "joined after" in each.text]
+    assert (seen.arm, "150 pairs of another silent model" in seen.text) == ("late", True)
+
+
 def test_4_the_ratio_shown_is_named_where_another_tells_another_story(plain) -> None:
     (seen,) = texts(4, plain(latency_s=(1.0, [0.25, 4.0] * 10)))
     assert "geometric-mean ratio of latency is ×1.00" in seen

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mirrorkit.compare import wording
 from mirrorkit.compare.analysis import Analysis, analyse
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.metrics import Metric
@@ -92,7 +93,12 @@ def test_the_last_gate_to_pass_decides_a_switch() -> None:
 def test_one_gate_that_fails_is_named_and_keeps_the_primary(name: str, words: str, made: Any) -> None:
     seen = verdict(pairs(**made))
     assert (seen.answer, seen.decided_by) == ("keep", name)
-    assert seen.sentence == f"Keep chat: the gate {words} failed after {seen.after} pairs."
+    start = f"Keep chat, not next: the gate {words} failed after {seen.after} pairs, at "
+    assert seen.sentence.startswith(start)
+    # at what was seen then, not at what more pairs have shown since
+    first = told(pairs(**made).sort("started_at").head(seen.after)).table.filter(metric=name)
+    effect, estimand, unit = first.select("effect", "estimand", "unit").row(0)
+    assert seen.sentence.endswith(f", at {wording.effect(effect, estimand, unit)}.")
 
 
 def test_the_first_gate_to_fail_decides() -> None:
@@ -265,7 +271,7 @@ def test_one_arm_is_open_while_the_others_fail() -> None:
     seen = verdict(frame)
     assert (seen.answer, seen.arm, seen.decided_by) == ("keep collecting", "next", "cost")
     assert "slow" not in (seen.arm or "")
-    assert "Keep chat: the gate latency" in seen.sentence
+    assert "Keep chat, not " in seen.sentence
 
 
 def test_where_all_arms_fail_the_primary_is_kept() -> None:
