@@ -4,6 +4,7 @@ import asyncio
 import copy
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,17 +111,42 @@ def sim() -> Iterator[Simulator]:
         yield simulator
 
 
+CALLBACKS = (
+    "callbacks",
+    "input_callback",
+    "success_callback",
+    "failure_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+)
+
+
+@pytest.fixture(autouse=True)
+def _callbacks_end_with_their_test() -> Iterator[None]:
+    """Each Router leaves some in LiteLLM's lists, and of the hundredth LiteLLM takes no more."""
+    lists = [getattr(litellm, name) for litellm in _litellm() for name in CALLBACKS]
+    before = [list(callbacks) for callbacks in lists]
+    yield
+    if not lists:
+        # it was loaded meanwhile, with nothing in its lists
+        lists = [getattr(litellm, name) for litellm in _litellm() for name in CALLBACKS]
+        before = [[] for _ in lists]
+    for callbacks, those in zip(lists, before, strict=True):
+        callbacks[:] = those
+
+
+def _litellm() -> list[Any]:
+    return [sys.modules["litellm"]] if "litellm" in sys.modules else []
+
+
 @pytest.fixture
 def litellm_state() -> Iterator[Any]:
     """LiteLLM's module, whose settings a test may change: they are as before when it ends."""
     import litellm
 
     # a logger is copied from `callbacks` to the other lists at the first call
-    lists = ("callbacks", "input_callback", "success_callback", "failure_callback")
     names = (
-        *lists,
-        "_async_success_callback",
-        "_async_failure_callback",
+        *CALLBACKS,
         "cache",
         "drop_params",
         "num_retries",
