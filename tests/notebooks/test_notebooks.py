@@ -78,7 +78,7 @@ def test_every_cell_runs_and_none_complains(name: str, request: pytest.FixtureRe
 
 
 def test_a_decision_goes_from_keep_collecting_to_a_verdict(decision: Any) -> None:
-    said = texts(decision)
+    said = "".join(output.text for output in outputs(decision) if output.output_type == "stream")
     looks = [line for line in said.splitlines() if line.startswith(("Keep", "Switch"))]
     assert looks[0].startswith("Keep collecting on candidate: after 60 pairs")
     assert any(look.startswith("Switch to candidate") for look in looks[1:])
@@ -96,7 +96,7 @@ def test_every_request_became_a_pair(quickstart: Any) -> None:
 def test_it_shows_the_table_and_three_charts(quickstart: Any) -> None:
     tables = [html for html in bundles(quickstart, "text/html") if 'class="mirrorkit"' in html]
     assert len(tables) == 1
-    assert "<table>" in tables[0]
+    assert "<table" in tables[0]
     figures = bundles(quickstart, PLOTLY)
     assert [len(figure["data"]) > 0 for figure in figures] == [True, True, True]
 
