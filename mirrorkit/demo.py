@@ -26,7 +26,7 @@ SILENT = SimulatedModel(
     token_s=0.001,
     words=18,
     style="brief",
-    errors={"429": 0.02, "500": 0.02, "garbage": 0.01},
+    errors={"429": 0.01, "500": 0.01, "garbage": 0.005},
 )
 
 _STREAM = {"stream": True, "stream_options": {"include_usage": True}}

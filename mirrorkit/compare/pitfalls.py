@@ -20,7 +20,7 @@ from mirrorkit.records import CONTROL
 SPREAD = 1.25
 """Standard deviations of the logarithms that differ by more than this factor are told of."""
 KURTOSIS = 10
-"""So are logarithms of ratios whose excess kurtosis is beyond this: a few pairs carry most of their spread."""
+"""So are ratios whose logarithms have an excess kurtosis beyond this: a few pairs carry their spread."""
 APART = 1.1
 """So are two kinds of ratio that differ by more than this factor."""
 OVERHEAD = 0.2
@@ -149,8 +149,8 @@ def _late_arms(pairs: pl.DataFrame) -> Iterator[Pitfall]:
             yield Pitfall(
                 None,
                 arm,
-                f"it joined after {most:,} pairs of another silent model, whose verdict stands: alpha is shared "
-                "from here on, so a wrong switch to any of them is a little likelier than alpha.",
+                f"it joined after {most:,} pairs of another silent model, whose verdict stands: alpha is "
+                "shared from here on, so a wrong switch to any of them is a little likelier than alpha.",
             )
 
 

@@ -134,12 +134,13 @@ def _seen(evidence: Evidence, index: int | None) -> str:
     """The effect over the pairs up to one of them."""
     metric, end = evidence.metric, None if index is None else index + 1
     values = evidence.values[:end]
-    if metric.kind == "totals":
-        effect = float(evidence.silent[:end].sum() / evidence.primary[:end].sum())
-    elif metric.kind == "median":
-        effect = float(np.median(values))
-    else:
-        effect = float(np.exp(values.mean()) if metric.kind == "ratio" else values.mean())
+    with np.errstate(all="ignore"):  # the largest numbers add up to more than a number can be
+        if metric.kind == "totals":
+            effect = float(evidence.silent[:end].sum() / evidence.primary[:end].sum())
+        elif metric.kind == "median":
+            effect = float(np.median(values))
+        else:
+            effect = float(np.exp(values.mean()) if metric.kind == "ratio" else values.mean())
     return wording.effect(effect, metric.estimand, metric.unit)
 
 
@@ -192,7 +193,8 @@ def _collecting(
 ) -> Verdict:
     passed = [each for each in results if each.state == "passed"]
     settled = f"{_listed(passed)} passed, " if passed else ""
-    sentence = f"Keep collecting on {wording.name(arm)}: after {pairs:,} pairs, {settled}{_listed(still_open)} still open"
+    start = f"Keep collecting on {wording.name(arm)}: after {pairs:,} pairs, "
+    sentence = f"{start}{settled}{_listed(still_open)} still open"
     if waits.note:
         more, sentence = None, f"{sentence}; {waits.metric} cannot be told: {waits.note}."
     elif waits.more is None:

@@ -400,6 +400,7 @@ PAIR = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @settings(max_examples=25)
 @given(st.lists(PAIR, min_size=1, max_size=12), st.sampled_from([1, 30]))

@@ -160,6 +160,7 @@ def test_a_gate_decided_within_the_pairs_allowed_counts() -> None:
     assert verdict(pairs(), Plan(gates=GATES, max_pairs=whole.after)) == whole
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(st.integers(0, 1_000), st.sampled_from([0.9, 1.1, 1.3]), st.sampled_from([0.8, 1.0]), st.data())
 def test_the_first_verdict_stands(seed: int, slower: float, dearer: float, data: st.DataObject) -> None:
@@ -182,6 +183,7 @@ def test_a_verdict_is_that_of_its_own_prefix() -> None:
         assert verdict(frame.head(seen.after - 1)).answer == "keep collecting"
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(random: Any) -> None:

@@ -266,6 +266,7 @@ def test_a_name_never_gets_into_a_hover_template() -> None:
         assert "<extra>" in (trace.hovertemplate or "<extra>")
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     st.lists(

@@ -70,13 +70,14 @@ def stored(request: pytest.FixtureRequest) -> Any:
     return nbformat.read(NOTEBOOKS / request.param, as_version=4)  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize("name", ["quickstart", "decision"])
+@pytest.mark.parametrize("name", ["quickstart", pytest.param("decision", marks=pytest.mark.slow)])
 def test_every_cell_runs_and_none_complains(name: str, request: pytest.FixtureRequest) -> None:
     # nbclient raises at a cell's exception; what is left to look for is noise
     seen = outputs(request.getfixturevalue(name))
     assert [o for o in seen if o.output_type == "error" or o.get("name") == "stderr"] == []
 
 
+@pytest.mark.slow
 def test_a_decision_goes_from_keep_collecting_to_a_verdict(decision: Any) -> None:
     said = "".join(output.text for output in outputs(decision) if output.output_type == "stream")
     looks = [line for line in said.splitlines() if line.startswith(("Keep", "Switch"))]
