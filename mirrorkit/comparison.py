@@ -125,7 +125,7 @@ class Comparison:
     def to_html(self, path: str | Path, *, title: str = "Model comparison") -> None:
         """Write verdict, table and all figures as one HTML file, which opens with no network.
 
-        Raises CompareError if the folder does not exist.
+        Raises CompareError if the folder does not exist, or the file cannot be written.
         """
         from mirrorkit.notebook import report
 
@@ -151,6 +151,7 @@ def compare(
     tolerance: float | None = None,
     outputs: bool = True,
     progress: bool = True,
+    before: datetime | None = None,
 ) -> Comparison:
     r"""Compare the two sides of every pair in a frame, arm by arm, and say whether to switch.
 
@@ -172,6 +173,8 @@ def compare(
         tolerance: relative, for numbers in JSON answers.
         outputs: whether to compare the texts of the answers; without, it is faster.
         progress: whether to show a progress bar where that takes long.
+        before: count only pairs of requests that started before this: a session's `complete_before`, where
+            the frame was taken while requests were under way.
 
     Raises:
         RecordingError: the frame is no recording.
@@ -200,7 +203,7 @@ def compare(
         clean=clean,
         tolerance=tolerance,
     )
-    return look(conform(frame), plan, outputs=outputs, progress=progress)
+    return look(conform(frame), plan, before=before, outputs=outputs, progress=progress)
 
 
 def look(
@@ -232,6 +235,12 @@ def look(
         raise CompareError(
             f"{nameless:,} of {pairs.height:,} pairs have no pair_id or no arm, and belong nowhere: "
             'leave them out, as by frame.drop_nulls(["pair_id", "arm"])'
+        )
+    unknown = pairs["started_at"].null_count()
+    if 0 < unknown < pairs.height:
+        raise CompareError(
+            f"{unknown:,} of {pairs.height:,} pairs have no started_at, so that their order is unknown, on "
+            "which the verdict rests: leave them out"
         )
     found = None
     if outputs:

@@ -109,7 +109,10 @@ class Readable(ABC):
         A text cell that a spreadsheet would run as a formula gets a leading apostrophe, unless
         `neutralise` is False. Raises RecordingError if the folder does not exist.
         """
-        files.write_csv(self.frame, path, neutralise=neutralise)
+        before, pairs = self.complete_before, self.frame
+        if _held_back(pairs, before):
+            pairs = pairs.with_columns(pl.lit(str(before)).alias(_BEFORE))
+        files.write_csv(pairs, path, neutralise=neutralise)
 
     def to_parquet(self, path: files.FilePath) -> None:
         """Write the pairs to a Parquet file, which `mirrorkit.load` gives back exactly.
@@ -119,7 +122,7 @@ class Readable(ABC):
         Raises RecordingError if the folder does not exist.
         """
         before, pairs = self.complete_before, self.frame
-        kept = {} if before is None else {_BEFORE: before.isoformat()}
+        kept = {_BEFORE: str(before)} if _held_back(pairs, before) else {}
         if self._looked.looks:
             kept[_PLAN] = looks_to_json(self._looked.looks)
         files.write_parquet(pairs, path, kept=kept)
@@ -161,8 +164,10 @@ class Recording(Readable):
         return f"Recording: {describe(self.frame)}"
 
 
-def load(path: files.FilePath) -> Recording:
-    """The recording in a .csv or .parquet file that a session or a recording wrote.
+def load(path: files.FilePath, *more: files.FilePath) -> Recording:
+    """The recording in a .csv or .parquet file that a session or a recording wrote, or in several of them.
+
+    Several, as of two machines, are one recording; what was looked at goes with it where they agree.
 
     Raises RecordingError if there is no such file, it cannot be read, is no recording, or is of a
     newer schema version than this mirrorkit knows.
@@ -174,11 +179,28 @@ def load(path: files.FilePath) -> Recording:
     ...     load(f"{folder}/pairs.parquet")
     Recording: no pairs
     """
-    recording = Recording(files.read(path))
-    kept = files.read_kept(path)
-    recording._looked = Looked(looks_from_json(kept.get(_PLAN, "[]")))
-    recording._before = _time(kept.get(_BEFORE))
+    read = [_read(each) for each in (path, *more)]
+    recording = Recording(pl.concat([frame for frame, _, _ in read], how="diagonal_relaxed"))
+    plans = {plan for _, plan, _ in read}
+    recording._looked = Looked(looks_from_json(plans.pop() if len(plans) == 1 else "[]"))
+    # of several, what one of them waited for may have to come before what another has already
+    recording._before = min((before for *_, before in read if before is not None), default=None)
     return recording
+
+
+def _read(path: files.FilePath) -> tuple[pl.DataFrame, str, datetime | None]:
+    """The pairs in a file, the looks that were taken at them, and until when they are complete."""
+    frame, kept = files.read(path), files.read_kept(path)
+    before = kept.get(_BEFORE)
+    if _BEFORE in frame.columns:
+        before = next((str(text) for text in frame[_BEFORE] if text is not None), None)
+        frame = frame.drop(_BEFORE)
+    return frame, kept.get(_PLAN, "[]"), _time(before)
+
+
+def _held_back(pairs: pl.DataFrame, before: datetime | None) -> bool:
+    """Whether there are pairs that an older request under way keeps from being counted."""
+    return before is not None and bool((pairs["started_at"] >= before).any())
 
 
 def _time(text: str | None) -> datetime | None:

@@ -1,5 +1,6 @@
 """MirrorSession: wraps a LiteLLM Router, mirrors its traffic and records every pair."""
 
+import asyncio
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ import polars as pl
 
 from mirrorkit.capture.adapter import Adapter, CallType, warm_up
 from mirrorkit.capture.batch import arun_all, read_requests, run_all
-from mirrorkit.capture.judge import Judge, Row, check_judge, pairs_to_judge
+from mirrorkit.capture.judge import Claims, Judge, Row, check_judge, pairs_to_judge
 from mirrorkit.capture.mirror import Mirror
 from mirrorkit.capture.policy import Funnel, Policy
 from mirrorkit.capture.settings import SilentModel, check_callable, check_groups, check_place, silent_groups
@@ -93,6 +94,7 @@ class MirrorSession(Readable):
         check_place(isolation, journal)
         self._store = FrameStore()
         self._looked = Looked()
+        self._claims = Claims()
         self._closed = False
         self._batch_workers: set[Future[None]] = set()
         adapter = Adapter(router)
@@ -252,6 +254,7 @@ class MirrorSession(Readable):
         judge, rows = self._judging(model, rubric, sample, arm, labelled, concurrency)
         with progress_bar(len(rows), "judging", progress, "pairs") as show:
             run_all(rows, judge.judge, concurrency, lambda: True, show, self._batch_workers)
+        judge.finish()
         return judge.summary(self.frame)
 
     async def ajudge(
@@ -266,10 +269,12 @@ class MirrorSession(Readable):
         progress: bool = True,
     ) -> pl.DataFrame:
         """The same, awaiting, on the running loop; see `judge`."""
-        judge, rows = self._judging(model, rubric, sample, arm, labelled, concurrency)
+        asked = (model, rubric, sample, arm, labelled, concurrency)
+        judge, rows = await asyncio.to_thread(self._judging, *asked)
         with progress_bar(len(rows), "judging", progress, "pairs") as show:
             await arun_all(rows, judge.ajudge, concurrency, lambda: True, show)
-        return judge.summary(self.frame)
+        judge.finish()
+        return await asyncio.to_thread(lambda: judge.summary(self.frame))
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -414,8 +419,8 @@ class MirrorSession(Readable):
         self._mirror.refresh()
         frame = self.frame
         pairs, rows = pairs_to_judge(frame, sample=sample, arm=arm, labelled=labelled)
-        check_judge(self._mirror.adapter, model, rubric, frame, pairs)
-        return Judge(model, rubric, self._mirror, self._store.judged), rows
+        theirs = check_judge(self._mirror.adapter, model, rubric, frame, pairs)
+        return Judge(model, rubric, self._mirror, self._store.judged, self._claims, theirs), rows
 
     def _room(self, concurrency: int) -> Callable[[], bool]:
         # so that none of the primaries that a batch has under way finds the queue full

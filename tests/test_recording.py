@@ -302,3 +302,20 @@ def test_reading_a_recording_and_comparing_it_imports_no_litellm_plotly_or_widge
     )
     ran = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_what_a_recording_waits_for_goes_with_it_into_every_file_and_several_are_one(tmp_path: Path) -> None:
+    pairs = Recording(frame(20)).frame
+    recording = Recording(pairs)
+    recording._before = pairs["started_at"].sort()[10]
+    for name in ("pairs.csv", "pairs.parquet"):
+        getattr(recording, f"to_{Path(name).suffix[1:]}")(tmp_path / name)
+        again = load(tmp_path / name)
+        assert again.complete_before == recording._before
+        assert again.frame.columns == pairs.columns
+        # what is complete has nothing to wait for
+        Recording(pairs).to_csv(tmp_path / "whole.csv")
+        assert load(tmp_path / "whole.csv").complete_before is None
+        both = load(tmp_path / "whole.csv", tmp_path / name)
+        assert both.complete_before == recording._before
+        assert len(both) == 2 * pairs.height

@@ -100,7 +100,10 @@ class Dispatcher:
                     self._in_flight += 1
                     held = self._waiting.popleft()
                     held.started = True
-                    self._start(held)
+                    try:
+                        self._start(held)
+                    except Exception:  # a task factory of the caller's that raises: its call is not lost
+                        self._to_pool(held)
             finally:
                 self._filling = False
 
@@ -172,12 +175,18 @@ class Dispatcher:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _rescue(self) -> None:
+    def rescue_closed(self) -> None:
+        """Move what a closed loop holds to the pool."""
+        self._rescue(standing=False)
+
+    def _rescue(self, standing: bool = True) -> None:
         """Move what a dead or standing loop holds to the pool: nothing there would ever finish it."""
         with self._lock:
             for held in tuple(self._held):
                 loop = held.loop
                 if loop is None or held.moved or (loop.is_running() and not loop.is_closed()):
+                    continue
+                if not standing and not loop.is_closed():
                     continue
                 if not held.started:
                     held.loop = None

@@ -1,9 +1,11 @@
 """A model of the router judges pairs: which ones, who may judge, and the calls, blocking or awaited."""
 
+import asyncio
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Set
 from copy import deepcopy
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 
 import polars as pl
@@ -22,12 +24,14 @@ JUDGE_TAG = "is_mirrorkit_judge"
 _SHOWN = (
     "pair_id",
     "messages",
+    "params",
     "primary_output",
     "primary_tool_calls",
     "silent_output",
     "silent_tool_calls",
 )
 _SUMMARY = ("pair_id", "arm", "judge_preference", "judge_flipped", "judge_reason", "judge_cost_usd")
+_OTHER = "A judge must be a model of neither side: name another group, or add one to the router."
 _ATTEMPTS = 2
 # What the first verdicts are taken to cost, before one is known: as common tokenizers count, roughly.
 _CHARACTERS_A_TOKEN = 4
@@ -38,10 +42,42 @@ Row = dict[str, Any]
 Steps = Generator[dict[str, Any], Call, None]
 
 
+class Claims:
+    """Which pairs of a session a judge is at work on or has settled, so that none is judged twice at once."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._claimed: set[str] = set()
+        self._settled: set[str] = set()
+
+    def claim(self, pair_id: str) -> bool:
+        """Take a pair; False if another has it, or it has a verdict by now."""
+        with self._lock:
+            if pair_id in self._claimed or pair_id in self._settled:
+                return False
+            self._claimed.add(pair_id)
+            return True
+
+    def settle(self, pair_id: str) -> None:
+        """The pair has a verdict."""
+        with self._lock:
+            self._settled.add(pair_id)
+
+    def give_back(self, pair_id: str) -> None:
+        """The work on a pair that was claimed is over."""
+        with self._lock:
+            self._claimed.discard(pair_id)
+
+
+class _Barred(Exception):
+    """The judge turned out to be one of the models judged."""
+
+
 class Judge:
     """Asks one model group about pairs, each in both orders; every verdict goes to `sink` as it comes.
 
-    What is asked next is decided in one place, `_steps`, which `judge` and `ajudge` drive.
+    What is asked next is decided in one place, `_steps`, which `judge` and `ajudge` drive. `theirs` are the
+    bare names of the models judged: an answer by one of them ends the judging.
     """
 
     def __init__(
@@ -50,6 +86,8 @@ class Judge:
         rubric: str,
         mirror: Mirror,
         sink: Callable[[str, Judgement], None],
+        claims: Claims,
+        theirs: Set[str],
     ) -> None:
         self._group = group
         self._rubric = rubric
@@ -57,6 +95,9 @@ class Judge:
         self._books = mirror.books
         self._recorder = mirror.recorder
         self._sink = sink
+        self._claims = claims
+        self._theirs = theirs
+        self._barred: str | None = None
         self._price = self._adapter.token_price(group)
         self._costs: list[float] = []
         self._done: list[str] = []
@@ -90,8 +131,13 @@ class Judge:
         finally:
             steps.close()
 
-    def summary(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The pairs that were judged, of a frame that has their verdicts; warns if the budget ended it."""
+    def finish(self) -> None:
+        """Say what ended it early: raises if the judge was one of the models judged, warns of the budget."""
+        if self._barred is not None:
+            raise ConfigError(
+                f"model={self._group!r} answered as {self._barred!r}, which it would judge; none of its "
+                f"verdicts as that model was kept. {_OTHER}"
+            )
         if self._left:
             asked = len(self._left) + len(self._done)
             warnings.warn(
@@ -100,11 +146,24 @@ class Judge:
                 MirrorWarning,
                 stacklevel=3,
             )
+
+    def summary(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The pairs that were judged, of a frame that has their verdicts."""
         done = pl.Series(self._done, dtype=pl.String).implode()
         return frame.filter(pl.col("pair_id").is_in(done)).select(_SUMMARY)
 
     def _steps(self, row: Row) -> Steps:
         """One pair: yields the keywords of each call, and is sent what came of it."""
+        if self._barred is not None or not self._claims.claim(row["pair_id"]):
+            return
+        try:
+            yield from self._claimed(row)
+        except _Barred:
+            return
+        finally:
+            self._claims.give_back(row["pair_id"])
+
+    def _claimed(self, row: Row) -> Steps:
         expected = self._expected(row)
         if not self._books.reserve_judge(expected):
             self._left.append(row["pair_id"])
@@ -118,6 +177,8 @@ class Judge:
         if judgement.cost_usd is not None:
             self._costs.append(judgement.cost_usd)
         self._sink(row["pair_id"], judgement)
+        if judgement.preference is not None:
+            self._claims.settle(row["pair_id"])
         self._done.append(row["pair_id"])
 
     def _judged(self, row: Row, calls: list[Call]) -> Generator[dict[str, Any], Call, Judgement]:
@@ -149,8 +210,13 @@ class Judge:
     ) -> Generator[dict[str, Any], Call, Verdict | str]:
         """The verdict of one order, or why there is none."""
         for _ in range(_ATTEMPTS):
+            if self._barred is not None:
+                raise _Barred
             call = yield self._kwargs(row, first)
             calls.append(call)
+            if call.status == "ok" and call.model and bare_model(call.model) in self._theirs:
+                self._barred = call.model
+                raise _Barred
             if call.status != "ok":
                 return f"{call.error_type or call.status}: {call.error_message or 'no message'}"
             if (verdict := read_verdict(call.output, first)) is not None:
@@ -190,12 +256,22 @@ class Judge:
         watch = Watch(kwargs["metadata"], self._books.fault)
         try:
             seen = watch.answered(await method(**kwargs))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # not of this task, but of something that the call itself waited for
+            seen = watch.failed(error)
         except Exception as error:
             seen = watch.failed(error)
         return self._priced(seen, kwargs)
 
     def _priced(self, seen: Seen, kwargs: Mapping[str, Any]) -> Call:
-        return self._recorder.pricer.call(seen, kwargs["messages"], None, "completion")
+        try:
+            return self._recorder.pricer.call(seen, kwargs["messages"], None, "completion")
+        except Exception as fault:
+            self._books.fault(fault)
+            return Call(seen.status, model=seen.model, output=seen.output, finish_reason=seen.finish_reason)
 
     def _expected(self, row: Row) -> float:
         """What both orders will cost: the mean of the latest; before there is one, by length and price."""
@@ -232,33 +308,35 @@ def pairs_to_judge(
         pl.col("judge_preference").is_null(),
         pl.lit(labelled) | pl.col("preference").is_null(),
     )
-    rows = pairs.select(_SHOWN).unique("pair_id").to_dicts()
-    drawn = sorted((unit_hash("judge", row["pair_id"]), row["pair_id"], row) for row in rows)
-    if isinstance(sample, int):
-        return pairs, [row for _, _, row in drawn[:sample]]
-    return pairs, [row for share, _, row in drawn if share < sample]
+    ids = pairs["pair_id"].unique().to_list()
+    drawn = sorted((unit_hash("judge", pair_id), pair_id) for pair_id in ids)
+    chosen = drawn[:sample] if isinstance(sample, int) else [one for one in drawn if one[0] < sample]
+    order = pl.DataFrame({"pair_id": [pair_id for _, pair_id in chosen]}, schema={"pair_id": pl.String})
+    shown = pairs.select(_SHOWN).filter(pl.col("pair_id").is_in(order["pair_id"].implode()))
+    rows = order.join(shown.unique("pair_id"), on="pair_id", how="left", maintain_order="left")
+    return pairs, rows.to_dicts()
 
 
 def check_judge(
     adapter: Adapter, group: object, rubric: object, frame: pl.DataFrame, pairs: pl.DataFrame
-) -> None:
+) -> set[str]:
     """Say what is wrong with a judge: it must be a group of the router, and no model of either side.
 
-    `pairs` are those of the frame that may be judged.
+    `pairs` are those of the frame that may be judged. Gives the bare names of the models judged.
     """
     groups = adapter.groups()
     if not isinstance(group, str) or not adapter.knows(group):
         raise ConfigError(f"model={group!r} is no model group of this router, which has {groups}.")
     if not isinstance(rubric, str) or not rubric.strip():
         raise ConfigError(f"rubric={rubric!r}: say in a text what makes an answer the better one.")
-    other = "A judge must be a model of neither side: name another group, or add one to the router."
     sides = _names(frame, "model_group") | (_names(frame, "arm") - {CONTROL})
     if adapter.resolved(group) in map(adapter.resolved, sides):
-        raise ConfigError(f"model={group!r} is one of the groups that it would judge. {other}")
+        raise ConfigError(f"model={group!r} is one of the groups that it would judge. {_OTHER}")
     answered = _names(pairs, "primary_model") | _names(pairs, "silent_model")
     theirs = {bare_model(name) for name in answered}.union(*map(adapter.models_of, sides))
     if shared := sorted(adapter.models_of(group) & theirs):
-        raise ConfigError(f"model={group!r} is served by {shared[0]!r}, which it would judge. {other}")
+        raise ConfigError(f"model={group!r} is served by {shared[0]!r}, which it would judge. {_OTHER}")
+    return theirs
 
 
 def _check_sample(sample: object) -> None:

@@ -22,7 +22,7 @@ from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import AsyncMirroredStream, MirroredStream, OpenStreams
 from mirrorkit.capture.underway import UnderWay
 from mirrorkit.capture.watch import Watch
-from mirrorkit.records import CONTROL, Pair, Request
+from mirrorkit.records import CONTROL, Call, Pair, Request
 
 
 class Mirror:
@@ -85,6 +85,8 @@ class Mirror:
     def complete_before(self) -> datetime:
         """Each pair of a request that started before this is in the sink, and no more of them will come."""
         self.streams.sweep()
+        # what a loop held that was closed under it would be under way for ever
+        self.dispatcher.rescue_closed()
         return self._under_way.oldest()
 
     @property
@@ -200,14 +202,16 @@ class Mirror:
         started_at = asked.request.started_at
 
         def done(call: SilentCall, silent: Seen, started: float | None) -> None:
+            ended: Call | None = None
             try:
                 lag_s = None if started is None else started - watch.started
                 pair = record.pair(call.pair_id, call.arm, lag_s, primary, silent)
-                self.books.settle(expected, pair.silent)
+                ended = pair.silent
                 self._sink(pair)
             except Exception as fault:
                 self.books.fault(fault)
             finally:
+                self.books.settle(expected, ended)
                 self._under_way.leave(started_at, call.arm)
 
         calls = [
@@ -224,12 +228,15 @@ class Mirror:
             for arm, group in arms.items()
         ]
         self._under_way.expect(started_at, arms)
-        if self.dispatcher.admit(calls, asked.loop):
-            return "mirrored"
-        for call in calls:
-            self.books.settle(expected)
-            self._under_way.leave(started_at, call.arm)
-        return "saturated"
+        admitted = False
+        try:
+            admitted = self.dispatcher.admit(calls, asked.loop)
+            return "mirrored" if admitted else "saturated"
+        finally:
+            if not admitted:
+                for call in calls:
+                    self.books.settle(expected)
+                    self._under_way.leave(started_at, call.arm)
 
     def _located(self, request: Request, seen: Seen, picked: str | None) -> tuple[Seen, str | None]:
         """What was seen of a primary, and the deployment last picked in the requested group.

@@ -12,12 +12,18 @@ from mirrorkit.compare.answers.fields import fields
 from mirrorkit.compare.estimates import as_table, rows_of
 from mirrorkit.compare.evidence import TIME, by_arm, draw, narrowed
 from mirrorkit.compare.findings import Finding, finding, of_fields, tests_of
-from mirrorkit.compare.pitfalls import Background, Pitfall, of_metric, pitfalls
+from mirrorkit.compare.pitfalls import Background, Pitfall, of_metric, pitfalls, since_then
 from mirrorkit.compare.plan import Look, Plan
 from mirrorkit.compare.rows import Row
 from mirrorkit.compare.selection import only
 from mirrorkit.compare.verdict import GateResult, Verdict, arm_verdict, gates_table, judge_gate, overall
 from mirrorkit.records import CONTROL
+
+_SAID = {
+    "labelled_at": ("preference", "note"),
+    "judged_at": ("judge_preference", "judge_reason", "judge_flipped", "judge_model", "judge_cost_usd"),
+}
+"""What is said of a pair after it was recorded, by when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ def analyse(
     primary = wording.listing(pairs["model_group"].unique().sort().to_list())
     metrics = [plan.metric(name) for name in plan.names()]
     of_arms = by_arm(narrowed(pairs, metrics))
+    # what people and judges say comes in an order of its own, for which no request is waited
+    labelled = by_arm(narrowed(single, [each for each in metrics if each.order is not None]))
     silent = [arm for arm in of_arms if arm != CONTROL]
     starts = {arm: int(of_arms[arm][TIME][0]) for arm in silent}
     # half of what findings may err goes to the metrics, half to the fields
@@ -56,7 +64,8 @@ def analyse(
     found: dict[str, list[Finding]] = {arm: [] for arm in silent}
     told: dict[str, list[Pitfall]] = {arm: [] for arm in of_arms}
     for metric in metrics:  # one after the other: a million pairs are many numbers
-        drawn = {arm: draw(mine, metric) for arm, mine in of_arms.items()}
+        from_arms = of_arms if metric.order is None else labelled
+        drawn = {arm: draw(from_arms[arm], metric) for arm in of_arms}
         control = drawn.get(CONTROL)
         for arm, evidence in drawn.items():
             rows[arm] += rows_of(arm, evidence, control, plan.alpha)
@@ -70,6 +79,8 @@ def analyse(
 
     table = as_table(rows)
     gates = {arm: [of_arm[name] for name in plan.gates] for arm, of_arm in results.items()}
+    for arm, mine in gates.items():
+        told[arm] += since_then(mine, rows[arm])
     by_field = fields(pairs, only(pairs, COLUMNS), share / max(len(silent), 1))
     background = Background(single.height - pairs.height, before, frame.height - single.height, looks)
     return Analysis(
@@ -89,11 +100,16 @@ def _is_unique(ids: pl.Series) -> bool:
 
 
 def _once(frame: pl.DataFrame) -> pl.DataFrame:
-    """Each pair once: of a pair that two recordings have, the row with the later label and judgement."""
-    said = ["labelled_at", "judged_at"]
-    return frame.sort(said, descending=True, nulls_last=True, maintain_order=True).unique(
-        "pair_id", keep="first", maintain_order=True
-    )
+    """Each pair once: of a pair that two recordings have, with the later label and the later judgement."""
+    first = frame.unique("pair_id", keep="first", maintain_order=True)
+    for at, said in _SAID.items():
+        latest = (
+            frame.select("pair_id", at, *said)
+            .sort(at, descending=True, nulls_last=True, maintain_order=True)
+            .unique("pair_id", keep="first", maintain_order=True)
+        )
+        first = first.drop(at, *said).join(latest, on="pair_id", how="left", maintain_order="left")
+    return first.select(frame.columns)
 
 
 def _decided(

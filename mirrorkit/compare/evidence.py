@@ -104,10 +104,16 @@ def draw(pairs: pl.DataFrame, metric: BuiltIn, keep: Sequence[str] = ()) -> Evid
         primary,
         silent,
         values,
-        codes if len(codes) and codes.max() >= 0 else None,
+        codes if _come_again(codes) else None,
         kept[TIME].to_numpy(),
         chosen.left_out,
     )
+
+
+def _come_again(codes: Whole) -> bool:
+    """Whether any cluster comes twice among these pairs: an arm's may where a metric's do not."""
+    known = codes[codes >= 0]
+    return bool(len(known)) and bool(np.bincount(known).max() > 1)
 
 
 def _paired(metric: BuiltIn, primary: Floats, silent: Floats) -> Floats:

@@ -5,6 +5,7 @@ import polars as pl
 from mirrorkit.compare.evidence import by_arm, draw, narrowed
 from mirrorkit.compare.plan import Plan
 from mirrorkit.errors import CompareError
+from mirrorkit.records import CONTROL
 
 SHOWN = (
     "pair_id", "arm", "difference", "messages", "primary_output", "silent_output", "primary_tool_calls",
@@ -12,12 +13,15 @@ SHOWN = (
     "primary_latency_s", "silent_latency_s", "primary_cost_usd", "silent_cost_usd", "changes",
 )  # fmt: skip
 
+_RANKED = {"pair_id": pl.String, "difference": pl.Float64, "extent": pl.Float64}
+
 
 def examples(frame: pl.DataFrame, plan: Plan, metric: str, n: int) -> pl.DataFrame:
     """The `n` pairs whose sides differ most in a metric, the most different first.
 
     `frame` is measured. `difference` is silent minus primary; for times and speed the ratio; for likeness
-    1 minus it; for a user's metric its value, the worst first.
+    1 minus it; for a user's metric its value, the worst first. Control pairs, where the primary differs from
+    itself, are shown only if there are no others.
 
     Raises CompareError for a metric that there is not, or an `n` below 1.
     """
@@ -26,8 +30,11 @@ def examples(frame: pl.DataFrame, plan: Plan, metric: str, n: int) -> pl.DataFra
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise CompareError(f"n={n!r}: give a whole number, 1 or more")
     chosen = plan.metric(metric)
-    parts = []
-    for pairs in by_arm(narrowed(frame, [chosen])).values():
+    of_arms = by_arm(narrowed(frame, [chosen]))
+    parts = [pl.DataFrame(schema=_RANKED)]
+    for arm, pairs in of_arms.items():
+        if arm == CONTROL and len(of_arms) > 1:
+            continue
         evidence = draw(pairs, chosen, keep=["pair_id"])
         values = pl.Series("difference", evidence.values, dtype=pl.Float64)
         if chosen.kind == "ratio":

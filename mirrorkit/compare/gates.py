@@ -9,7 +9,15 @@ import numpy.typing as npt
 from mirrorkit.compare.evidence import Evidence, Floats
 from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits, reach
 from mirrorkit.compare.statistics import betting
-from mirrorkit.compare.statistics.sequences import T_OPT, T_OPT_CLUSTERS, Running, running, unit_radius
+from mirrorkit.compare.statistics.sequences import (
+    CLUSTERS,
+    EFFECTIVE_CLUSTERS,
+    T_OPT,
+    T_OPT_CLUSTERS,
+    Running,
+    running,
+    unit_radius,
+)
 
 MOST_PAIRS = 10_000_000
 """Beyond so many pairs an estimate of those still needed says nothing."""
@@ -52,7 +60,15 @@ def _asymptotic(
     below, above = (
         run.radius(alpha, one_sided=True, burn_in=burn_in) for alpha in (alpha_below, alpha_above)
     )
-    return _first(run.mean + below < 0), _first(run.mean - above > 0)
+    exists = _has_ratio(evidence) if evidence.metric.kind == "totals" else True
+    return _first((run.mean + below < 0) & exists), _first((run.mean - above > 0) & exists)
+
+
+def _has_ratio(evidence: Evidence) -> npt.NDArray[np.bool_]:
+    """At which prefixes there is a ratio of totals: of nothing there is none, nor of what is too large."""
+    with np.errstate(all="ignore"):
+        primary, silent = np.cumsum(evidence.primary), np.cumsum(evidence.silent)
+        return (primary > 0) & np.isfinite(primary) & np.isfinite(silent) & np.isfinite(silent / primary)
 
 
 def _bounded(
@@ -142,6 +158,10 @@ def _by_radius(run: Running, mean: float, alpha: float, burn_in: int) -> int | N
         return None
     t_opt = T_OPT_CLUSTERS if run.clustered else T_OPT
     grid = np.geomspace(burn_in, MOST_PAIRS, 400)
+    if run.clustered:
+        # a sequence says nothing of fewer clusters, or of so few that are of like size
+        fewest = max(CLUSTERS / groups, EFFECTIVE_CLUSTERS / float(run.effective[-1])) * pairs
+        grid = grid[grid >= min(fewest, MOST_PAIRS)]
     enough = np.flatnonzero(sd * unit_radius(grid * groups / pairs, alpha, t_opt, one_sided=True) < abs(mean))
     return ceil(grid[enough[0]]) if enough.size else None
 

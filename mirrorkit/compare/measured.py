@@ -97,6 +97,9 @@ def _values(frame: pl.DataFrame, name: str, metric: Metric) -> pl.Series:
 def _of_expression(frame: pl.DataFrame, name: str, value: pl.Expr) -> pl.Series:
     try:
         values = frame.select(value.alias("value"))["value"]
+        backwards = frame.reverse().select(value.alias("value"))["value"].reverse()
+        middle = frame.height // 2
+        halves = [part.select(value.alias("value"))["value"] for part in (frame[:middle], frame[middle:])]
     except Exception as error:  # Polars raises its own, and whatever a function in the expression does
         message = str(error).partition("\n")[0]
         raise CompareError(
@@ -109,6 +112,13 @@ def _of_expression(frame: pl.DataFrame, name: str, value: pl.Expr) -> pl.Series:
     if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
         raise CompareError(
             f"metrics: the expression of {name!r} gives {values.dtype}: give numbers, or true and false"
+        )
+    parts = (values[:middle], values[middle:])
+    alone = all(len(a) == len(b) and a.eq_missing(b).all() for a, b in zip(halves, parts, strict=True))
+    if not (alone and backwards.eq_missing(values).all()):
+        raise CompareError(
+            f"metrics: the expression of {name!r} looks at other pairs (a mean, a rank, a shift, ...), so "
+            "that later pairs would change what earlier ones say: use each pair's own columns"
         )
     return values.cast(pl.Float64)
 

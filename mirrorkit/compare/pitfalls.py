@@ -11,10 +11,12 @@ import polars as pl
 from mirrorkit.compare import wording
 from mirrorkit.compare.estimates import every_look
 from mirrorkit.compare.evidence import Evidence, Floats
-from mirrorkit.compare.metrics import Side
+from mirrorkit.compare.metrics import NET, Side
 from mirrorkit.compare.plan import Look, Plan
+from mirrorkit.compare.rows import Row
 from mirrorkit.compare.selection import FAILED, SIDES, arms_by_start, of_arm, only
 from mirrorkit.compare.statistics.sequences import BURN_IN
+from mirrorkit.compare.verdict import GateResult
 from mirrorkit.records import CONTROL
 
 SPREAD = 1.25
@@ -65,7 +67,8 @@ class Pitfall:
     text: str
 
     def __str__(self) -> str:
-        return f"{wording.name(self.arm)}: {self.text}" if self.arm else self.text
+        text = wording.name(self.text, 2_000)
+        return f"{wording.name(self.arm)}: {text}" if self.arm else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def pitfalls(
     `pairs` are those of the comparison; `of_evidence` has what `of_metric` found, by arm.
     """
     pairs = only(pairs, _READ)
-    found = [*_of_the_record(pairs, background), *_of_the_plan(plan, background)]
+    found = [*_of_the_record(pairs, background), *_of_the_plan(plan, background, _has_control(pairs))]
     for arm in arms_by_start(pairs):
         found += [Pitfall(number, arm, text) for number, text in _of_arm(of_arm(pairs, arm), arm)]
         found += of_evidence.get(arm, ())
@@ -106,6 +109,31 @@ def of_metric(arm: str, evidence: Evidence, alpha: float) -> tuple[Pitfall, ...]
     return tuple(Pitfall(number, arm, text) for number, text in found)
 
 
+def since_then(gates: Sequence[GateResult], rows: Sequence[Row]) -> tuple[Pitfall, ...]:
+    """The gates that were decided one way, where all pairs together now say the other."""
+    shown = {row["metric"]: row for row in reversed(rows)}
+    return tuple(
+        Pitfall(None, gate.arm, text) for gate in gates if (text := _turned(gate, shown.get(gate.metric)))
+    )
+
+
+def _turned(gate: GateResult, row: Row | None) -> str:
+    if row is None or gate.state == "open" or row["low"] is None or row["high"] is None:
+        return ""
+    above = row["low"] > gate.margin
+    if not above and not row["high"] < gate.margin:
+        return ""
+    if (above == gate.lower) == (gate.state == "failed"):
+        return ""
+    effect = wording.effect(row["effect"], row["estimand"], row["unit"])
+    ends = wording.interval(row["low"], row["high"], row["estimand"], row["unit"])
+    return (
+        f"the gate {gate.words} {gate.state} after {gate.decided_after or 0:,} pairs and stays so, but all "
+        f"pairs now show {effect} ({ends}), on the other side of its margin: something has changed since. "
+        "Start a new comparison on the newer pairs."
+    )
+
+
 def _of_the_record(pairs: pl.DataFrame, background: Background) -> Iterator[Pitfall]:
     if background.held_back:
         since = "" if background.before is None else f" (since {background.before:%Y-%m-%d %H:%M:%S} UTC)"
@@ -113,7 +141,7 @@ def _of_the_record(pairs: pl.DataFrame, background: Background) -> Iterator[Pitf
             1,
             None,
             f"{_pairs(background.held_back)} finished but not counted yet: an older request is still under "
-            f"way{since}, and whatever has finished first favours the fast.",
+            f"way{since} (a stream that is not read to its end is, too, until it is closed), and whatever has finished first favours the fast.",
         )
     if background.repeated:
         yield Pitfall(
@@ -138,6 +166,10 @@ def _of_the_record(pairs: pl.DataFrame, background: Background) -> Iterator[Pitf
         )
 
 
+def _has_control(pairs: pl.DataFrame) -> bool:
+    return bool((pairs["arm"] == CONTROL).any())
+
+
 def _late_arms(pairs: pl.DataFrame) -> Iterator[Pitfall]:
     """Arms that began when another could have been decided on already."""
     silent = pairs.filter(pl.col("arm") != CONTROL)
@@ -154,13 +186,20 @@ def _late_arms(pairs: pl.DataFrame) -> Iterator[Pitfall]:
             )
 
 
-def _of_the_plan(plan: Plan, background: Background) -> Iterator[Pitfall]:
+def _of_the_plan(plan: Plan, background: Background, with_control: bool) -> Iterator[Pitfall]:
     for earlier, later in zip(background.looks, background.looks[1:], strict=False):
         yield Pitfall(
             None,
             None,
             f"what is tested was changed after a look at {_pairs(earlier.pairs)} (then {earlier.words}; at "
             f"{later.pairs:,} pairs {later.words}): the error rate holds for what was set before looking.",
+        )
+    if with_control and (raw := [name for name in plan.gates if name in NET]):
+        yield Pitfall(
+            None,
+            None,
+            f"the gate on {' and '.join(raw)} is on likeness as it is, not net of how much the primary "
+            "differs from itself.",
         )
     if "latency" in plan.gates and not {"errors", "latency_with_errors", "over_slo"} & set(plan.gates):
         yield Pitfall(

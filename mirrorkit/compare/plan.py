@@ -1,9 +1,12 @@
 """What the user wants to know, set before looking: gates, error rate, metrics, rules."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from math import isfinite, nan
+from numbers import Real
+from types import CodeType
 from typing import Any
 
 import polars as pl
@@ -91,9 +94,11 @@ class Plan:
         if self.max_pairs is not None:
             parts.append(f"at most {self.max_pairs:,} pairs")
         if self.metrics:
-            parts.append(f"own metrics: {', '.join(self.metrics)}")
+            own = (f"{name} [{fingerprint(metric.value)}]" for name, metric in self.metrics.items())
+            parts.append(f"own metrics: {', '.join(own)}")
         if self.rules != Rules():
-            parts.append(self.rules.describe())
+            which = "" if self.rules.clean is None else f" [{fingerprint(self.rules.clean)}]"
+            parts.append(self.rules.describe() + which)
         return "; ".join(parts)
 
 
@@ -159,7 +164,7 @@ def _metrics(metrics: Any) -> dict[str, Metric]:
 
 def _number(what: str, value: Any) -> float:
     try:
-        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else nan
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
     except OverflowError:
         number = nan
     if not isfinite(number):
@@ -207,17 +212,38 @@ def look_of(plan: Plan, pairs: int) -> Look:
         "max_pairs": plan.max_pairs,
         "metrics": {name: _kept(metric) for name, metric in plan.metrics.items()},
         "ignore": list(plan.rules.ignore),
-        "clean": None
-        if plan.rules.clean is None
-        else getattr(plan.rules.clean, "__qualname__", "a function"),
+        "clean": None if plan.rules.clean is None else fingerprint(plan.rules.clean),
         "tolerance": plan.rules.tolerance,
     }
     return Look(pairs, plan.words(), given)
 
 
 def _kept(metric: Metric) -> dict[str, Any]:
-    """What can be kept of a user's metric: not its function, but what its gate means."""
-    return {"better": metric.better, "bounds": None if metric.bounds is None else list(metric.bounds)}
+    """What can be kept of a user's metric: not its function, but which it was, and what its gate means."""
+    bounds = None if metric.bounds is None else list(metric.bounds)
+    return {"better": metric.better, "bounds": bounds, "value": fingerprint(metric.value)}
+
+
+def fingerprint(value: Any) -> str:
+    """Six letters that tell a function or an expression from another one, though not what it calls.
+
+    >>> one, same, other = (fingerprint(each) for each in (lambda row: 1, lambda row: 1, lambda row: 2))
+    >>> one == same, one == other
+    (True, False)
+    """
+    return sha256("\n".join(_parts(value)).encode("utf-8", "backslashreplace")).hexdigest()[:6]
+
+
+def _parts(value: Any) -> Iterator[str]:
+    code = getattr(value, "__code__", value)
+    if isinstance(code, CodeType):
+        yield f"{code.co_code.hex()} {code.co_names}"
+        for constant in code.co_consts:
+            yield from _parts(constant)
+    elif isinstance(value, pl.Expr | str | bytes | int | float | tuple | None):
+        yield str(value)
+    else:
+        yield getattr(value, "__qualname__", type(value).__qualname__)
 
 
 def looks_to_json(looks: Sequence[Look]) -> str:
@@ -236,7 +262,7 @@ def looks_from_json(text: str) -> tuple[Look, ...]:
     """
     try:
         return tuple(_look(each) for each in json.loads(text))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return ()
 
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import polars as pl
 
 from mirrorkit.compare import wording
-from mirrorkit.compare.estimates import estimate
+from mirrorkit.compare.estimates import as_table, estimate
 from mirrorkit.compare.plan import Plan
 from mirrorkit.errors import CompareError
 
 MOST_SLICES = 50
+NONE = "(none)"
 OUTSIDE = "one of {} slices: seen, not decided by; a search through subgroups is outside the guarantee"
 
 
@@ -18,7 +19,7 @@ def by(
 ) -> pl.DataFrame:
     """The table of a comparison for each value of `part`, in a first column `slice`; `frame` is measured.
 
-    A pair with several values (tags) is in the slice of each.
+    A pair with several values (tags) is in the slice of each; one with none is in the slice "(none)".
 
     Raises CompareError if the frame has no such column, there are more than 50 slices, or no such metric.
     """
@@ -35,15 +36,10 @@ def by(
         raise CompareError(f"by: the expression cannot be run on the frame: {message}") from error
     if isinstance(sliced.schema["slice"], pl.List):
         # which Polars version it is decides whether an empty list has a row
-        some = pl.when(pl.col("slice").list.len() > 0).then("slice")
+        some = pl.when(pl.col("slice").list.len() > 0).then(pl.col("slice").list.unique())
         sliced = sliced.with_columns(some).explode("slice")
-    if sliced.schema["slice"].is_nested():
-        raise CompareError(
-            f"by: slices are told apart by texts, numbers or categories, not {sliced.schema['slice']}"
-        )
-    # numbers in their order, not in that of their digits
-    names = sliced["slice"].unique().sort(nulls_last=True).cast(pl.String).fill_null("none").to_list()
-    sliced = sliced.with_columns(pl.col("slice").cast(pl.String).fill_null("none"))
+    texts, names = _named(sliced["slice"])
+    sliced = sliced.with_columns(texts)
     if len(names) > MOST_SLICES:
         raise CompareError(
             f"by: {len(names):,} slices, {MOST_SLICES} at most: cut numbers into ranges, as by "
@@ -56,9 +52,29 @@ def by(
         )
         for name in names
     ]
-    return pl.concat(parts).with_columns(
+    none = as_table({}).select(pl.lit("").alias("slice"), pl.all())
+    return pl.concat([none, *parts]).with_columns(
         pl.concat_str(pl.lit(note), pl.col("note"), separator="; ", ignore_nulls=True).alias("note")
     )
+
+
+def _named(values: pl.Series) -> tuple[pl.Series, list[str]]:
+    """The name of each pair's slice, and all names: numbers in their order, not in that of their digits."""
+    refused = f"by: slices are told apart by texts, numbers or categories, not {values.dtype}"
+    if values.dtype.is_nested() or values.dtype == pl.Object:
+        raise CompareError(refused)
+    try:
+        texts = values.cast(pl.String)
+        known = values.drop_nulls().unique().sort().cast(pl.String)
+    except pl.exceptions.PolarsError as error:
+        raise CompareError(refused) from error
+    names = list(dict.fromkeys(known))
+    if not values.null_count():
+        return texts, names
+    none = NONE
+    while none in names:
+        none = f"({none})"
+    return texts.fill_null(none), [*names, none]
 
 
 def _are(metrics: object, names: Sequence[str]) -> bool:

@@ -39,6 +39,8 @@ class GateResult:
     metric: str
     words: str
     margin: float
+    lower: bool
+    """whether lower is better: it passes below its margin"""
     state: State
     decided_after: int | None
     """how many of the arm's pairs it took"""
@@ -59,7 +61,8 @@ class Verdict:
 
     `arm` is the silent model it is about; `after` how many of its pairs it took; `pairs_needed` about how
     many more it may take, None if it is decided or cannot be told. `arms` has the verdict on each silent arm
-    where there are several.
+    where there are several: what stands once it is given is the verdict on an arm; with a new arm there is a
+    new question, and "keep" may become "keep collecting".
     """
 
     answer: Answer
@@ -113,19 +116,26 @@ def judge_gate(
         more = (
             None if needed is None else max(round((needed - len(evidence)) * len(pairs) / len(evidence)), 1)
         )
+    awaits_labels = evidence.metric.order is not None and len(evidence) < len(pairs)
+    note = None if len(evidence) else "; ".join(("no usable pair", *evidence.left_out))
+    if note is None and evidence.metric.kind == "totals" and not evidence.primary.any():
+        note = "no ratio: the primary side is 0"
+    if state == "open" and plan.max_pairs is not None and len(pairs) >= plan.max_pairs and not awaits_labels:
+        more, note = None, note or f"still open at the budget of {plan.max_pairs:,} pairs"
     return GateResult(
         arm,
         name,
         gate_words(plan, name),
         margin,
+        evidence.metric.better == "lower",
         state,
         None if at is None else _pairs_by(pairs, at),
         at,
         len(evidence),
         more,
         heads_for,
-        None if len(evidence) else "; ".join(("no usable pair", *evidence.left_out)),
-        evidence.metric.order is not None and len(evidence) < len(pairs),
+        note,
+        awaits_labels,
         "" if at is None else _seen(evidence, crossed.failed if state == "failed" else crossed.passed),
     )
 
@@ -171,8 +181,8 @@ def arm_verdict(
     if plan.max_pairs is not None and len(pairs) >= plan.max_pairs and not waits_for_labels:
         return Verdict(
             "keep",
-            f"Keep {primary}, not {wording.name(arm)}, inconclusive: after the {plan.max_pairs:,} pairs that "
-            f"were allowed, {_listed(still_open)} still open.",
+            f"Keep {primary}, not {wording.name(arm)}, inconclusive: at the budget of "
+            f"{plan.max_pairs:,} pairs, {_listed(still_open)} still open.",
             waits.metric,
             arm,
             plan.max_pairs,
@@ -244,7 +254,11 @@ def overall(verdicts: Mapping[str, Verdict], switched_at: Mapping[str, int], pri
     if all(each.answer == "keep" for each in several):
         sentence = " ".join(each.sentence for each in several)
         return Verdict("keep", sentence, chosen.decided_by, None, chosen.after, None, several)
-    others = " ".join(each.sentence for each in several if each is not chosen)
+    others = " ".join(
+        f"{wording.name(each.arm)} passed all gates too, later." if each.answer == "switch" else each.sentence
+        for each in several
+        if each is not chosen
+    )
     return Verdict(
         chosen.answer,
         f"{chosen.sentence} {others}",

@@ -70,12 +70,18 @@ addEventListener("afterprint", fit);
 def write_html(comparison: Compared, path: str | Path, *, title: str) -> None:
     """Write a comparison to `path`, as one self-contained HTML file (5 MB, Plotly's code included).
 
-    Raises CompareError if the folder does not exist.
+    Raises CompareError if the folder does not exist, or the file cannot be written.
     """
     target = Path(path)
-    if not target.parent.is_dir():
-        raise CompareError(f"cannot write {target}: there is no folder {target.parent}; create it first")
-    target.write_text(page(comparison, title=title), encoding="utf-8")
+    try:
+        if target.is_dir():
+            raise CompareError(f"cannot write {target}: it is a folder; name a file in it")
+        if not target.parent.is_dir():
+            raise CompareError(f"cannot write {target}: there is no folder {target.parent}; create it first")
+        target.write_text(page(comparison, title=title), encoding="utf-8")
+    except OSError as error:
+        why = error.strerror or error
+        raise CompareError(f"cannot write {target}: {why}; give a path that can be written to") from error
 
 
 def page(comparison: Compared, *, title: str) -> str:
@@ -182,9 +188,14 @@ def _median(seconds: pl.Series) -> str:
 
 
 def _examples(comparison: Compared) -> str:
-    """The pairs that differ most in the metric that decides, folded one by one."""
-    metric = comparison.verdict.decided_by or _WITHOUT_GATES
-    pairs = comparison.examples(metric, _EXAMPLES)
+    """The pairs of the arm that decides that differ most in the metric that does, folded one by one."""
+    verdict = comparison.verdict
+    metric = verdict.decided_by or _WITHOUT_GATES
+    # those of one arm may come after any number of another's
+    several = verdict.arm is not None and len(verdict.arms) > 1
+    pairs = comparison.examples(metric, max(comparison.frame.height, 1) if several else _EXAMPLES)
+    if verdict.arm is not None:
+        pairs = of_arm(pairs, verdict.arm).head(_EXAMPLES)
     if pairs.is_empty():
         return ""
     shown = "".join(_example(pair) for pair in pairs.iter_rows(named=True))
@@ -224,9 +235,9 @@ def _asked(messages: str | None) -> str:
         return "not on record"
     try:
         content = json.loads(messages)[-1]["content"]
-    except (ValueError, TypeError, LookupError):
+        return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    except (ValueError, TypeError, LookupError, RecursionError):
         return messages
-    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
 
 
 def _text(text: str) -> str:

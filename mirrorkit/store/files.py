@@ -132,7 +132,12 @@ primary_status, silent_status; it has prompt
     """
     if not isinstance(frame, pl.DataFrame):
         kind = type(frame)
-        raise RecordingError(f"a recording is a polars.DataFrame, not {kind.__module__}.{kind.__qualname__}")
+        # a session or a recording; a pandas frame has a `compare`, too, but no `frame`
+        has_pairs = hasattr(kind, "compare") and hasattr(kind, "frame")
+        hint = ": use .compare() on it, or give its .frame" if has_pairs else ""
+        raise RecordingError(
+            f"a recording is a polars.DataFrame, not {kind.__module__}.{kind.__qualname__}{hint}"
+        )
     return _conform(frame, "the frame")
 
 

@@ -35,23 +35,24 @@ def label(pair_id: str, preference: str | None, note: str | None, at: datetime) 
         )
     if note is not None and not isinstance(note, str):
         raise LabelError(f"note={note!r}: give a text, or None to leave the note as it is.")
-    values = {"preference": preference, "labelled_at": None if preference is None else at}
+    # one that is taken back has its time too, or an older copy of the pair would bring it back
+    values = {"preference": preference, "labelled_at": at}
     return Annotation(pair_id, values if note is None else {**values, "note": storable(note)})
 
 
 def verdict(pair_id: str, judgement: Judgement) -> Annotation:
     """A judge's verdict, which takes the place of an earlier one."""
-    return Annotation(
-        pair_id,
-        {
-            "judge_preference": judgement.preference,
-            "judge_reason": None if judgement.reason is None else storable(judgement.reason),
-            "judge_flipped": judgement.flipped,
-            "judge_model": judgement.model,
-            "judge_cost_usd": judgement.cost_usd,
-            "judged_at": judgement.judged_at,
-        },
-    )
+    values = {
+        "judge_preference": judgement.preference,
+        "judge_reason": judgement.reason,
+        "judge_flipped": judgement.flipped,
+        # names, too, are what a provider sent
+        "judge_model": judgement.model,
+        "judge_cost_usd": judgement.cost_usd,
+        "judged_at": judgement.judged_at,
+    }
+    safe = {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
+    return Annotation(pair_id, safe)
 
 
 def storable(text: str) -> str:

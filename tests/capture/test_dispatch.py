@@ -244,6 +244,22 @@ class TestLoops:
         asyncio.run(go())
         assert job.endings == ["loop"]
 
+    def test_a_task_factory_that_raises_loses_no_job(self, dispatcher: Any) -> None:
+        d, job = dispatcher(2, 2), Job()
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise TypeError("no tasks today")
+
+        async def go() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_task_factory(refuse)
+            assert d.admit([job], loop)
+            loop.set_task_factory(None)
+            assert await d.adrain(LONG)
+
+        asyncio.run(go())
+        assert job.endings == ["thread"]
+
     @pytest.mark.parametrize("in_flight", [1, 2, 8])
     def test_what_a_closing_loop_cuts_off_is_finished_on_the_pool_once(
         self, dispatcher: Any, in_flight: int

@@ -26,7 +26,7 @@ def shown(frame: pl.DataFrame, metric: str, n: int = 10) -> list[tuple[str, floa
 def frame(recorded) -> pl.DataFrame:
     return recorded(
         4,
-        arm=["a", "b", "a", "control"],
+        arm=["a", "b", "a", "c"],
         status=(["ok", "ok", "ok", "error"], "ok"),
         latency_s=(1.0, [1.5, 0.25, 1.0, 1.0]),
         cost_usd=(1.0, [2.0, 0.5, 1.0, 5.0]),
@@ -58,6 +58,17 @@ def test_the_most_different_pairs_come_first(frame, metric: str, expected: list[
 
 def test_no_more_than_asked_for(frame) -> None:
     assert [pair for pair, _ in shown(frame, "latency", 2)] == ["p1", "p0"]
+
+
+def test_control_pairs_are_shown_only_where_there_are_no_others(recorded) -> None:
+    both = recorded(3, arm=["control", "a", "control"], latency_s=(1.0, [9.0, 2.0, 8.0]))
+    assert shown(both, "latency", 2) == [("p1", 2.0)]
+    assert [pair for pair, _ in shown(both.filter(arm="control"), "latency")] == ["p0", "p2"]
+
+
+@pytest.mark.parametrize("metric", ["latency", "errors", "similarity", "own"])
+def test_of_no_pairs_there_are_no_examples(recorded, metric: str) -> None:
+    assert shown(recorded(0), metric) == []
 
 
 def test_a_silent_failure_is_infinitely_slower(recorded) -> None:

@@ -129,3 +129,14 @@ def test_a_frame_that_has_become_shorter_is_worked_out_anew(recorded) -> None:
     kept.of(frame, make_rules())
     assert kept.of(frame[1:], make_rules())["identical"].to_list() == [False, False]
     assert kept.missing(recorded(0), make_rules()) == 0
+
+
+@pytest.mark.parametrize("value", [
+    pl.col("silent_latency_s") < pl.col("silent_latency_s").mean(),
+    pl.col("silent_latency_s").shift(1) < 2,
+    pl.col("silent_latency_s").rank() / 100,
+])  # fmt: skip
+def test_an_expression_that_looks_at_other_pairs_is_refused(recorded, value: pl.Expr) -> None:
+    frame = recorded(20, latency_s=(1.0, [float(at) for at in range(20)]))
+    with pytest.raises(CompareError, match="looks at other pairs"):
+        measured(frame, Plan().with_changes(metrics={"x": value}))

@@ -221,3 +221,10 @@ def test_no_number_is_too_odd_to_be_told_of(plain, value: float | None, side: in
 def test_a_time_that_is_no_time_of_day_is_no_obstacle(plain) -> None:
     unknown = plain(started_at=None)
     assert texts(1, unknown, before=datetime(2026, 1, 1, tzinfo=UTC)) == []
+
+
+@pytest.mark.parametrize("arm", [None, "mini"])
+def test_a_pitfall_in_a_terminal_has_no_control_characters(arm: str | None) -> None:
+    told = str(Pitfall(None, arm, "field \x1b[31m\x07 is\u202e odd"))
+    assert told.endswith("field �[31m� is� odd")
+    assert len(str(Pitfall(None, None, "x" * 3_000))) == 2_000

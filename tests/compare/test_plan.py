@@ -11,7 +11,16 @@ import pytest
 
 from mirrorkit.compare.answers.rules import make_rules
 from mirrorkit.compare.metrics import BUILT_IN, Metric
-from mirrorkit.compare.plan import Look, Plan, gate_words, look_of, looks_from_json, looks_to_json, plan_of
+from mirrorkit.compare.plan import (
+    Look,
+    Plan,
+    fingerprint,
+    gate_words,
+    look_of,
+    looks_from_json,
+    looks_to_json,
+    plan_of,
+)
 from mirrorkit.errors import CompareError
 
 OWN = {"mine": Metric(len, bounds=(-1, 1), better="lower")}
@@ -132,8 +141,8 @@ def test_a_plan_in_words_has_all_that_was_set() -> None:
         gates={"cost": 0.8, "mine": 0}, alpha=0.01, slo_s=2.5, max_pairs=5_000, metrics=OWN, ignore=["$.id"]
     )
     assert plan.words() == (
-        "gates: cost < ×0.8, mine < 0; alpha 0.01; slo_s 2.5; at most 5,000 pairs; own metrics: mine; "
-        "ignored: $.id"
+        "gates: cost < ×0.8, mine < 0; alpha 0.01; slo_s 2.5; at most 5,000 pairs; own metrics: mine "
+        f"[{fingerprint(OWN['mine'].value)}]; ignored: $.id"
     )
     assert set_up(gates={}).words() == "gates: none; alpha 0.05"
 
@@ -181,3 +190,25 @@ def test_what_is_no_looks_is_none(text: str) -> None:
 def test_a_kept_plan_that_is_out_of_range_is_an_error(given: dict[str, Any]) -> None:
     with pytest.raises(CompareError):
         plan_of(Look(1, "x", {"gates": {}, **given})).with_changes()
+
+
+def test_another_function_under_the_same_name_is_another_plan() -> None:
+    one, other = (Plan().with_changes(metrics={"s": each}) for each in (lambda row: 1.0, lambda row: 0.0))
+    assert look_of(one, 1).given != look_of(other, 1).given
+    assert one.words() != other.words()
+    plain, strict = (
+        Plan().with_changes(clean=each) for each in (lambda text: text, lambda text: text.lower())
+    )
+    assert look_of(plain, 1).given != look_of(strict, 1).given
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert set_up(gates={"latency": np.float32(1.5), "cost": np.int64(1)}).gates == {
+        "latency": 1.5,
+        "cost": 1.0,
+    }
+
+
+def test_what_is_kept_may_be_anything_and_is_no_obstacle() -> None:
+    for text in ("[" * 100_000, '[{"pairs": 1e999, "words": "", "given": {"gates": {}}}]'):
+        assert looks_from_json(text) == ()

@@ -23,8 +23,21 @@ def test_a_pair_is_in_the_slice_of_each_of_its_tags_and_in_none_without_one(reco
     tags = [["a", "b"], ["b"], [], None]
     frame = recorded(4, tags=tags, status=("ok", ["error", "ok", "ok", "ok"]))
     seen = sliced(frame, "tags", ["errors"])
-    assert seen.select("slice", "n", "effect").rows() == [("a", 1, 1.0), ("b", 2, 0.5), ("none", 2, 0.0)]
+    assert seen.select("slice", "n", "effect").rows() == [("a", 1, 1.0), ("b", 2, 0.5), ("(none)", 2, 0.0)]
     assert seen.columns[:3] == ["slice", "arm", "metric"]
+
+
+@pytest.mark.parametrize(("tag", "nameless"), [("none", "(none)"), ("(none)", "((none))")])
+def test_pairs_without_a_value_are_no_slice_of_pairs_that_have_one(recorded, tag: str, nameless: str) -> None:
+    seen = sliced(recorded(5, tags=[[tag], [tag], None, None, None]), "tags", ["errors"])
+    assert seen.select("slice", "n").rows() == [(tag, 2), (nameless, 3)]
+
+
+@pytest.mark.parametrize("part", ["tags", "arm", pl.col("primary_input_tokens") > 1])
+def test_of_no_pairs_there_are_no_slices(recorded, part) -> None:
+    seen = sliced(recorded(0), part)
+    assert seen.is_empty()
+    assert seen.schema == sliced(recorded(2), part).schema
 
 
 def test_each_slice_is_the_table_of_its_pairs_marked_as_outside_the_guarantee(recorded, told) -> None:
@@ -69,6 +82,12 @@ def test_all_arms_and_the_users_metrics_are_in_a_slice(recorded) -> None:
         ("pair_id", "by: 51 slices, 50 at most: cut numbers into ranges.* p0, p1, .* and 46 more"),
         (pl.struct("arm"), "told apart by texts, numbers or categories, not Struct"),
         (pl.concat_list(pl.concat_list("arm")), None),
+        (
+            pl.col("started_at") - pl.col("started_at").min().dt.truncate("1d"),
+            "told apart by texts, numbers or categories, not Duration",
+        ),
+        (pl.lit(b"\xff"), "told apart by texts, numbers or categories, not Binary"),
+        (pl.col("arm").map_elements(lambda _: object(), return_dtype=pl.Object), "categories, not Object"),
         (pl.col("arm").head(2), "by: the expression cannot be run"),
         (pl.col("arm", "stream"), "by: the expression cannot be run"),
         (pl.col("arm").map_elements(fails, return_dtype=pl.String), "by: the expression cannot be run"),

@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 
 from mirrorkit.comparison import compare
+from mirrorkit.errors import CompareError, RecordingError
 from mirrorkit.notebook import report
-from mirrorkit.records import SCHEMA, Call, Pair
+from mirrorkit.recording import Recording
+from mirrorkit.records import CONTROL, SCHEMA, Call, Pair
 
 ASKED = "What is it about?"
 HOSTILE = '</script><img src="http://evil.example/x" onerror="alert(1)">'
@@ -137,3 +139,55 @@ def test_without_gates_the_examples_are_the_least_alike() -> None:
     page = report.page(compare(pairs, gates={}), title="x")
     assert "No gate is set." in page
     assert "The pairs that differ most in similarity" in page
+
+
+def test_messages_nested_too_deep_to_read_are_shown_as_they_are() -> None:
+    pairs = frame().with_columns(messages=pl.lit("[" * 200_000))
+    page = report.page(compare(pairs, gates={"errors": 0.5}), title="x")
+    assert "[" * 499 + "…" in page
+
+
+def arms_of_the_examples(pairs: pl.DataFrame) -> list[str]:
+    page = report.page(compare(pairs, gates={"errors": 0.5}), title="x")
+    return re.findall(r'<details class="example"><summary>(.*?):', page)
+
+
+def test_the_examples_are_of_the_arm_that_decides_however_much_another_differs() -> None:
+    failing = frame("failing").with_columns(pl.format("f{}", "pair_id").alias("pair_id"))
+    pairs = pl.concat([failing, frame("mini").with_columns(silent_status=pl.lit("ok"))])
+    assert compare(pairs, gates={"errors": 0.5}).verdict.arm == "mini"
+    assert arms_of_the_examples(pairs) == ["mini"] * 10
+
+
+def test_control_pairs_are_no_examples() -> None:
+    control = frame(CONTROL).with_columns(pl.format("c{}", "pair_id").alias("pair_id"))
+    mini = frame().with_columns(silent_status=pl.lit("ok"))
+    assert arms_of_the_examples(pl.concat([control, mini])) == ["mini"] * 10
+
+
+def test_pairs_that_all_wait_for_an_older_request_make_a_report(tmp_path: Path) -> None:
+    recording = Recording(frame())
+    recording._before = datetime(2020, 1, 1, tzinfo=UTC)
+    path = tmp_path / "report.html"
+    recording.compare().to_html(path)
+    assert "The pairs that differ most" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "it is a folder; name a file in it"),
+        ("none/report.html", "there is no folder .*none; create it first"),
+        ("x" * 300 + ".html", "; give a path that can be written to"),
+    ],
+)
+def test_a_path_that_cannot_be_written_is_an_error_that_names_it(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    with pytest.raises(CompareError, match=f"cannot write {re.escape(str(tmp_path / name))}: .*{words}"):
+        compare(frame()).to_html(tmp_path / name)
+
+
+def test_a_recording_in_place_of_its_frame_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(RecordingError, match=r"Recording: use \.compare\(\) on it, or give its \.frame$"):
+        compare(Recording(frame()))  # type: ignore[arg-type]

@@ -102,7 +102,11 @@ def test_the_last_word_counts_and_can_be_taken_back() -> None:
         "labelled_at": STARTED + timedelta(minutes=2),
     }
     store.label("p0", None, None)
-    assert said(store, "p0") == {"preference": None, "note": "first thought", "labelled_at": None}
+    assert said(store, "p0") == {
+        "preference": None,
+        "note": "first thought",
+        "labelled_at": STARTED + timedelta(minutes=3),
+    }
     store.label("p0", None, "")
     assert said(store, "p0")["note"] == ""
 

@@ -44,9 +44,9 @@ def fields(frame: pl.DataFrame, found: pl.DataFrame, alpha: float = 0.05) -> pl.
     Over the `n_control` requests that also have such a control pair, `control` is the share in which the
     primary differs there from itself, and `net` by how much more often the silent model does: the mean of
     1{differs from the silent} - 1{differs from the control}, from -1 to 1. `low` and `high` are its
-    anytime-valid interval, at `alpha` divided by the arm's paths: by betting, or clustered where
-    conversations (`cluster`) have several requests. `reading` is `differs`
-    (`low` is above 0), `noise` (it differs in control too, and the interval holds 0), else `open`.
+    anytime-valid interval, at `alpha` divided by all paths that differ in the arm: by betting, or clustered
+    where conversations (`cluster`) have several requests. `reading` is `differs` (`low` is above 0), `noise`
+    (it differs in control too, and the interval holds 0), else `open`.
 
     >>> from mirrorkit.compare.answers.differences import differences
     >>> from mirrorkit.records import SCHEMA
@@ -110,6 +110,7 @@ def _shares(pairs: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
         places.filter(pl.col("arm") != CONTROL)
         .group_by(*_OF, "path")
         .agg(*kinds, differs=pl.col("pair").n_unique())
+        .with_columns(seen=pl.len().over("arm"))
         .sort("arm", "differs", "path", descending=[False, True, False])
         .group_by("arm", maintain_order=True)
         .head(MOST_PATHS)
@@ -156,8 +157,8 @@ def _intervals(
     """The interval of each row's mean of Z, null without control."""
     conversations = _conversations(requests)
     ends = []
-    for row in table.with_columns(shown=pl.len().over("arm")).iter_rows(named=True):
-        codes, share = conversations.get((row["arm"], row["kind"])), alpha / row["shown"]
+    for row in table.iter_rows(named=True):
+        codes, share = conversations.get((row["arm"], row["kind"])), alpha / row["seen"]
         if codes is None:
             ends.append(_interval(row["n_control"], row["more"], row["less"], share))
             continue

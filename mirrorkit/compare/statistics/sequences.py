@@ -26,7 +26,7 @@ CLUSTERS = 30
 EFFECTIVE_CLUSTERS = 20
 """How many of like size they must be worth: one large conversation is not told by thirty small ones."""
 
-_WIDEST_ALPHA = 0.99
+_WIDEST_ALPHA = 0.5
 _PLUS_FOUR = 4.0
 
 
