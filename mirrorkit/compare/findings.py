@@ -35,6 +35,9 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 _LIKE = {"identical": "answers", "similarity": "texts", "json_equal": "JSON", "tool_calls": "tool calls"}
 """What differs where a metric of likeness is low."""
 
+_ROUNDING = 1e-9
+"""Sides that are equal in every pair have an interval of no width, which rounding may put off the mark."""
+
 _NO_EFFECT = {"ratio": 1.0, "totals": 1.0, "shares": 0.0}
 
 
@@ -74,7 +77,7 @@ def finding(
         row = None if control is None else net_of_control(evidence, control, alpha)
         return None if row is None else _finding(arm, evidence, row, none, primary)
     interval = every_look(evidence, alpha)
-    if interval is None or interval[0] <= none <= interval[1]:
+    if interval is None or interval[0] - _ROUNDING <= none <= interval[1] + _ROUNDING:
         return None
     return _finding(arm, evidence, main_row(evidence, alpha), none, primary)
 

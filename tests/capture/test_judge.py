@@ -13,6 +13,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import mirrorkit as mk
+from mirrorkit.capture.adapter import Adapter
+from mirrorkit.capture.judge import Judge, pairs_to_judge
+from mirrorkit.capture.observe import Pricer
 from mirrorkit.simulator import Reply
 
 JUDGE = "gpt-4.1"
@@ -109,6 +112,19 @@ class TestAsking:
             judge(drive, session)
             assert shown(asked(sim)[0])["request"] == session.frame["messages"][0]
 
+    def test_what_the_request_asks_for_besides_its_messages_is_shown_and_nothing_else(
+        self, sim: Any, drive: Any
+    ) -> None:
+        tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+        options = {"tools": [tool], "tool_choice": "auto", "temperature": 0.5, "user": "someone"}
+        with filled(sim, drive, pairs=0) as session:
+            drive.chat(session, **options)
+            drive.drain(session)
+            judge(drive, session)
+            messages = session.frame["messages"][0]
+        for body in asked(sim):
+            assert shown(body)["request"] == {"messages": messages, "tools": [tool], "tool_choice": "auto"}
+
     def test_orders_that_disagree_are_a_tie_and_marked_as_flipped(self, sim: Any, drive: Any) -> None:
         with filled(sim, drive) as session:
             sim.script(JUDGE, says("first"), says("first"))
@@ -168,6 +184,20 @@ class TestAsking:
         assert sim.api_key not in failed["judge_reason"]
         # what a failed call cost is not known
         assert failed["judge_cost_usd"] is None
+
+    def test_a_call_that_cannot_be_priced_still_gives_its_verdict(
+        self, sim: Any, drive: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*_: Any) -> None:
+            raise RuntimeError("no price today")
+
+        with filled(sim, drive) as session:
+            sim.script(JUDGE, says("first"), says("second"))
+            monkeypatch.setattr(Pricer, "call", broken)
+            with pytest.warns(mk.MirrorWarning, match="no price today"):
+                summary = judge(drive, session)
+            assert summary.select("judge_preference", "judge_cost_usd").rows() == [("silent", None)]
+            assert session._mirror.books.faults == 2
 
     def test_reasons_and_notes_are_redacted_like_all_that_is_recorded(self, sim: Any, drive: Any) -> None:
         with filled(sim, drive, pairs=2, redact=lambda text: text.replace("Bond", "***")) as session:
@@ -302,6 +332,19 @@ class TestWhoMayJudge:
             with pytest.raises(mk.ConfigError, match=r"'mini-judge' is served by 'gpt-4\.1-mini'"):
                 judge(drive, session, "mini-judge")
 
+    def test_a_judge_whose_answer_tells_that_it_is_one_of_them_is_stopped_and_not_believed(
+        self, sim: Any, drive: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with filled(sim, drive, pairs=3, on=router(sim, sim.deployment("twin", "gpt-4o"))) as session:
+            before = sim.count("gpt-4o")
+            # as with a deployment whose name does not tell its model
+            monkeypatch.setattr(Adapter, "models_of", lambda *_: set())
+            with pytest.raises(mk.ConfigError, match="model='twin' answered as 'gpt-4o'"):
+                judge(drive, session, "twin")
+            assert sim.count("gpt-4o") == before + 1
+            assert session.frame["judge_model"].null_count() == 3
+            assert session._mirror.books.spending.reserved == pytest.approx(0)
+
     def test_a_failing_judge_is_not_replaced_by_another_group(self, sim: Any, drive: Any) -> None:
         with filled(sim, drive, on=router(sim, fallbacks=[{"judge": ["next"]}])) as session:
             before = sim.count("gpt-4o-mini")
@@ -424,6 +467,70 @@ def test_a_cancelled_ajudge_keeps_what_was_judged_and_reserves_nothing_more(sim:
             assert session.frame["judge_preference"].null_count() == 0
 
     asyncio.run(scenario())
+
+
+def test_a_judge_call_cancelled_from_within_fails_alone(sim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Adapter.method
+    calls: list[int] = []
+
+    def method(self: Adapter, call_type: Any, is_async: bool) -> Any:
+        async def cancelled(**_: Any) -> None:
+            raise asyncio.CancelledError
+
+        calls.append(1)
+        return cancelled if len(calls) == 1 else real(self, call_type, is_async=is_async)
+
+    async def scenario() -> None:
+        async with mk.MirrorSession(router(sim), silent_model="next") as session:
+            await session.arun(["One?", "Two?", "Three?"], model="chat", progress=False)
+            monkeypatch.setattr(Adapter, "method", method)
+            summary = await session.ajudge("judge", concurrency=1, progress=False)
+            monkeypatch.undo()
+        assert summary.height == 3
+        (failed,) = summary.filter(pl.col("judge_preference").is_null()).rows(named=True)
+        assert failed["judge_reason"].startswith("silent first: ")
+
+    asyncio.run(scenario())
+
+
+def test_no_pair_is_judged_by_two_at_once_nor_once_more_when_it_was_judged_meanwhile(sim: Any) -> None:
+    with mk.MirrorSession(router(sim), silent_model="next") as session:
+        session.run(["One?"], model="chat", progress=False)
+        late, rows = session._judging("judge", "Kinder is better.", 1.0, None, False, 1)
+        with sim.hold(JUDGE) as hold, ThreadPoolExecutor(1) as pool:
+            judging = pool.submit(session.judge, "judge", progress=False)
+            hold.wait_for(1)
+            try:
+                assert session.judge("judge", progress=False).is_empty()
+            finally:
+                hold.release()
+            assert judging.result().height == 1
+        late.judge(rows[0])
+        assert late.summary(session.frame).is_empty()
+        assert len(asked(sim)) == 2
+
+
+def test_ajudge_prepares_and_sums_up_off_the_loop(sim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+
+    def spied(real: Any) -> Any:
+        def spy(*args: Any, **kwargs: Any) -> Any:
+            threads.append(threading.current_thread())
+            return real(*args, **kwargs)
+
+        return spy
+
+    monkeypatch.setattr("mirrorkit.session.pairs_to_judge", spied(pairs_to_judge))
+    monkeypatch.setattr(Judge, "summary", spied(Judge.summary))
+
+    async def scenario() -> None:
+        async with mk.MirrorSession(router(sim), silent_model="next") as session:
+            await session.arun(["One?"], model="chat", progress=False)
+            assert (await session.ajudge("judge", progress=False)).height == 1
+
+    asyncio.run(scenario())
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
 
 
 def test_the_blocking_judge_works_where_a_loop_is_running(sim: Any) -> None:

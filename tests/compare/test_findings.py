@@ -97,3 +97,7 @@ def test_alpha_is_shared_among_all_that_is_tested(recorded, ratio: float, claime
     told = analyse(measured(frame, plan, differences(frame)), plan)
     assert told.table.row(0, named=True)["low"] > 1
     assert ("latency" in {finding.metric for finding in told.findings}) == claimed
+
+
+def test_sides_that_are_equal_in_every_pair_do_not_differ(recorded) -> None:
+    assert found(recorded(300, input_tokens=[7, 11, 13] * 100, cost_usd=[0.1, 0.7, 0.3] * 100)) == {}

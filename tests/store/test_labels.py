@@ -129,6 +129,12 @@ def test_a_judges_verdict_stands_beside_a_persons() -> None:
     assert store.frame()["judge_preference"].to_list() == [None, None]
 
 
+def test_no_text_of_a_judge_keeps_the_frame_from_being_looked_at() -> None:
+    store = filled(1)
+    store.judged("p0", Judgement("tie", "why \ud83d", False, "model \ud83d", None, STARTED))
+    assert store.frame().select("judge_reason", "judge_model").row(0) == ("why \\ud83d", "model \\ud83d")
+
+
 @pytest.mark.parametrize(
     ("pair_id", "preference", "note", "says"),
     [
