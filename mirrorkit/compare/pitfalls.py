@@ -141,8 +141,8 @@ def _of_the_record(pairs: pl.DataFrame, background: Background) -> Iterator[Pitf
             1,
             None,
             f"{_pairs(background.held_back)} finished but not counted yet: an older request is still under "
-            f"way{since}, be it a stream that nobody reads to its end or closes; and whatever has finished first "
-            "favours the fast.",
+            f"way{since}, be it a stream that nobody reads to its end or closes; and whatever has finished "
+            "first favours the fast.",
         )
     if background.repeated:
         yield Pitfall(
