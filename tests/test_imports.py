@@ -101,6 +101,7 @@ print(json.dumps([missing, unlisted, len(mk.__all__) == len(set(mk.__all__))]))
     assert run(script) == [[], [], True]
 
 
+@pytest.mark.slow
 def test_a_star_import_gives_every_public_name() -> None:
     script = """
 import json

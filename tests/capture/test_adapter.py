@@ -293,6 +293,7 @@ sim.stop()
 """
 
 
+@pytest.mark.slow
 def test_after_the_warm_up_the_first_calls_import_next_to_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", FIRST_CALLS], capture_output=True, text=True, timeout=110, check=True

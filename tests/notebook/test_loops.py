@@ -40,6 +40,7 @@ def run(script: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_importing_mirrorkit_leaves_asyncio_as_it_is() -> None:
     script = """
 import asyncio, sys

@@ -70,7 +70,8 @@ def stored(request: pytest.FixtureRequest) -> Any:
     return nbformat.read(NOTEBOOKS / request.param, as_version=4)  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize("name", ["quickstart", pytest.param("decision", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quickstart", "decision"])
 def test_every_cell_runs_and_none_complains(name: str, request: pytest.FixtureRequest) -> None:
     # nbclient raises at a cell's exception; what is left to look for is noise
     seen = outputs(request.getfixturevalue(name))
@@ -88,12 +89,14 @@ def test_a_decision_goes_from_keep_collecting_to_a_verdict(decision: Any) -> Non
     assert "- nano lacks " in said
 
 
+@pytest.mark.slow
 def test_every_request_became_a_pair(quickstart: Any) -> None:
     said = texts(quickstart)
     assert "<MirrorSession open: 241 requests, 241 mirrored, 241 pairs, 0 under way" in said
     assert "Recording: 241 pairs, chat → candidate" in said
 
 
+@pytest.mark.slow
 def test_it_shows_the_table_and_three_charts(quickstart: Any) -> None:
     tables = [html for html in bundles(quickstart, "text/html") if 'class="mirrorkit"' in html]
     assert len(tables) == 1
@@ -102,6 +105,7 @@ def test_it_shows_the_table_and_three_charts(quickstart: Any) -> None:
     assert [len(figure["data"]) > 0 for figure in figures] == [True, True, True]
 
 
+@pytest.mark.slow
 def test_without_keys_it_says_which_are_wanted(quickstart: Any) -> None:
     assert "set OPENAI_API_KEY and ANTHROPIC_API_KEY" in texts(quickstart)
 
