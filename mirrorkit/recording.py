@@ -53,7 +53,8 @@ class Readable(ABC):
 
         The arguments are those of `mirrorkit.compare`. What is given is kept for the next look, and goes
         with the recording into a Parquet file; changing it after a look is allowed, and told of in the
-        comparison's `warnings`. Only pairs of requests older than the oldest one under way count, as those
+        comparison's `warnings`; to drop `clean`, `slo_s` or `max_pairs`, compare the frame anew by
+        `mirrorkit.compare`. Only pairs of requests older than the oldest one under way count, as those
         that finish first are the fast ones.
 
         Raises CompareError if there are no pairs yet, or what is given is out of range.

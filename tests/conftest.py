@@ -5,7 +5,9 @@ import copy
 import logging
 import os
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -161,3 +163,18 @@ def litellm_state() -> Iterator[Any]:
 def pytest_unconfigure() -> None:
     # LiteLLM leaves its HTTP clients to the garbage collector, and each would now tell of it at length
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], bool]:
+    """Whether a condition comes true, where there is no event to wait on."""
+
+    def eventually(condition: Callable[[], bool], timeout: float = 10) -> bool:
+        end = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            threading.Event().wait(0.005)
+        return True
+
+    return eventually

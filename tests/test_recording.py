@@ -319,3 +319,15 @@ def test_what_a_recording_waits_for_goes_with_it_into_every_file_and_several_are
         both = load(tmp_path / "whole.csv", tmp_path / name)
         assert both.complete_before == recording._before
         assert len(both) == 2 * pairs.height
+
+
+def test_rules_are_for_comparing_and_change_nothing_that_is_recorded(tmp_path: Path) -> None:
+    texts = {"primary_output": "id 17: Yes", "silent_output": "id 18: yes"}
+    recording = Recording(frame(3, **texts))
+    before = recording.frame
+    seen = recording.compare(ignore=[r"id \d+: "], clean=str.lower)
+    assert seen.table.filter(metric="identical")["effect"][0] == 1.0
+    assert_frame_equal(seen.frame, before)
+    assert_frame_equal(recording.frame, before)
+    recording.to_parquet(tmp_path / "pairs.parquet")
+    assert_frame_equal(load(tmp_path / "pairs.parquet").frame, before)

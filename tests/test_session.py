@@ -178,6 +178,47 @@ class TestCallsThatAreNotMirrored:
         assert session.compare().table.height > 0
 
 
+class TestComparing:
+    def test_pairs_that_overtook_one_under_way_wait_for_it_in_every_copy(
+        self, models: Any, sim: Any, eventually: Any, tmp_path: Path
+    ) -> None:
+        with mk.MirrorSession(
+            [*models, sim.deployment("third", "gpt-4.1")], silent_model=["next", "third"]
+        ) as session:
+            session.completion("chat", MESSAGES)
+            session.drain()
+            hold = sim.hold("gpt-4.1")
+            for _ in range(2):
+                session.completion("chat", MESSAGES)
+            hold.wait_for(2)
+            assert eventually(lambda: len(session) == 4)
+            assert session.frame.filter(pl.col("started_at") >= session.complete_before).height == 2
+            for name in ("live.parquet", "live.csv"):
+                getattr(session, f"to_{name[5:]}")(tmp_path / name)
+                assert mk.load(tmp_path / name).compare().frame.height == 2
+            assert session.compare().frame.height == 2
+            hold.release()
+            session.drain()
+            assert session.compare().frame.height == 6
+
+    def test_gates_that_were_set_stay_with_the_session_and_its_file(
+        self, models: Any, drive: Any, tmp_path: Path
+    ) -> None:
+        with mk.MirrorSession(models, silent_model="next") as session:
+            drive.chat(session)
+            drive.drain(session)
+            session.compare(gates={"cost": 0.5}, alpha=0.1)
+            assert session.compare().plan.words() == "gates: cost < ×0.5; alpha 0.1"
+            drive.chat(session)
+            drive.drain(session)
+            changed = session.compare(gates={"cost": 0.9})
+            assert any("changed after a look at 1 pair" in str(each) for each in changed.warnings)
+            session.to_parquet(tmp_path / "pairs.parquet")
+        loaded = mk.load(tmp_path / "pairs.parquet").compare()
+        assert loaded.plan.words() == "gates: cost < ×0.9; alpha 0.1"
+        assert [str(each) for each in loaded.warnings] == [str(each) for each in changed.warnings]
+
+
 class TestRun:
     def run(self, drive: Any, session: Any, requests: Any, **options: Any) -> list[Any]:
         return drive.call(session, "run", requests, progress=False, **options)

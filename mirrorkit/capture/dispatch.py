@@ -100,10 +100,7 @@ class Dispatcher:
                     self._in_flight += 1
                     held = self._waiting.popleft()
                     held.started = True
-                    try:
-                        self._start(held)
-                    except Exception:  # a task factory of the caller's that raises: its call is not lost
-                        self._to_pool(held)
+                    self._start(held)
             finally:
                 self._filling = False
 
@@ -121,11 +118,18 @@ class Dispatcher:
             self._to_pool(held)
 
     def _spawn(self, held: _Held, loop: asyncio.AbstractEventLoop) -> None:
-        if not held.moved:
+        if held.moved:
+            return
+        work = self._arun(held)
+        try:
             # a context of its own: the caller's spans and variables belong to the primary; made this way,
             # as a task factory of the caller's may not know the argument
-            held.task = contextvars.Context().run(loop.create_task, self._arun(held))
-            held.task.add_done_callback(lambda task: self._task_ended(held, task))
+            held.task = contextvars.Context().run(loop.create_task, work)
+        except Exception:  # or may raise: the call is not lost
+            work.close()
+            self._to_pool(held)
+            return
+        held.task.add_done_callback(lambda task: self._task_ended(held, task))
 
     def _to_pool(self, held: _Held) -> None:
         with self._lock:

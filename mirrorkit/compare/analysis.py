@@ -16,7 +16,15 @@ from mirrorkit.compare.pitfalls import Background, Pitfall, of_metric, pitfalls,
 from mirrorkit.compare.plan import Look, Plan
 from mirrorkit.compare.rows import Row
 from mirrorkit.compare.selection import only
-from mirrorkit.compare.verdict import GateResult, Verdict, arm_verdict, gates_table, judge_gate, overall
+from mirrorkit.compare.verdict import (
+    GateResult,
+    Verdict,
+    arm_verdict,
+    gates_table,
+    judge_gate,
+    overall,
+    within_budget,
+)
 from mirrorkit.records import CONTROL
 
 _SAID = {
@@ -73,14 +81,17 @@ def analyse(
             if arm == CONTROL:
                 continue
             if metric.name in plan.gates:
-                results[arm][metric.name] = judge_gate(evidence, of_arms[arm], plan, arm, starts)
+                allowed = within_budget(from_arms[arm], plan)
+                gated = evidence if allowed.height == from_arms[arm].height else draw(allowed, metric)
+                mine = within_budget(of_arms[arm], plan)
+                results[arm][metric.name] = judge_gate(gated, mine, plan, arm, starts)
             if difference := finding(arm, evidence, control, primary, share / tests):
                 found[arm].append(difference)
 
     table = as_table(rows)
     gates = {arm: [of_arm[name] for name in plan.gates] for arm, of_arm in results.items()}
-    for arm, mine in gates.items():
-        told[arm] += since_then(mine, rows[arm])
+    for arm, judged in gates.items():
+        told[arm] += since_then(judged, rows[arm])
     by_field = fields(pairs, only(pairs, COLUMNS), share / max(len(silent), 1))
     background = Background(single.height - pairs.height, before, frame.height - single.height, looks)
     return Analysis(

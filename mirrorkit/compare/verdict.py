@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from mirrorkit.compare import wording
-from mirrorkit.compare.evidence import TIME, Evidence, Floats, Whole, draw
+from mirrorkit.compare.evidence import TIME, Evidence, Floats, Whole
 from mirrorkit.compare.gates import crossing, pairs_needed
 from mirrorkit.compare.plan import Plan, gate_words
 
@@ -31,6 +31,10 @@ GATES: dict[str, pl.DataType] = {
 }
 
 
+_OF_THE_TABLE = ("n", "effect", "low", "high")
+"""What all of the arm's pairs show, as the table has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class GateResult:
     """One gate of one arm: where it stands, since when, and how many more of the arm's pairs it may take."""
@@ -46,7 +50,6 @@ class GateResult:
     """how many of the arm's pairs it took"""
     at: int | None
     """when, on the axis of the evidence's times"""
-    n: int
     more: int | None
     heads_for: State
     note: str | None
@@ -87,14 +90,19 @@ def arms_alphas(starts: Mapping[str, int], times: Whole, alpha: float) -> Floats
     return alpha / np.maximum(begun, 1)
 
 
+def within_budget(pairs: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+    """The pairs of an arm that gates may look at."""
+    return pairs if plan.max_pairs is None else pairs.head(plan.max_pairs)
+
+
 def judge_gate(
     evidence: Evidence, pairs: pl.DataFrame, plan: Plan, arm: str, starts: Mapping[str, int]
 ) -> GateResult:
-    """Where the gate on the evidence's metric stands; `pairs` are all of the arm's, in order."""
+    """Where the gate on the evidence's metric stands; `pairs` are all of the arm's, in order.
+
+    Both are within the plan's budget of pairs, see `within_budget`.
+    """
     name, margin = evidence.metric.name, plan.gates[evidence.metric.name]
-    if plan.max_pairs is not None and len(pairs) > plan.max_pairs:
-        pairs = pairs.head(plan.max_pairs)
-        evidence = draw(pairs, evidence.metric)
     allowed = arms_alphas(starts, evidence.times, plan.alpha)
     crossed = crossing(evidence, margin, allowed, allowed / len(plan.gates))
     passed, failed = (
@@ -131,7 +139,6 @@ def judge_gate(
         state,
         None if at is None else _pairs_by(pairs, at),
         at,
-        len(evidence),
         more,
         heads_for,
         note,
@@ -176,8 +183,8 @@ def arm_verdict(
         last = max(results, key=lambda each: each.at or 0)
         return _decided("switch", f"Switch to {wording.name(arm)}", "was the last to pass,", last, arm)
     waits = sorted(still_open, key=_urgency)[0]
-    # pairs are labelled when they are long recorded
-    waits_for_labels = any(each.awaits_labels for each in still_open)
+    # pairs are labelled when they are long recorded; what else is open at the budget stays so
+    waits_for_labels = all(each.awaits_labels for each in still_open)
     if plan.max_pairs is not None and len(pairs) >= plan.max_pairs and not waits_for_labels:
         return Verdict(
             "keep",
@@ -280,15 +287,15 @@ def gates_table(results: Sequence[GateResult], table: pl.DataFrame) -> pl.DataFr
             "margin": each.margin,
             "state": each.state,
             "decided_after": each.decided_after,
-            "n": each.n,
             "pairs_needed": each.more,
             "note": each.note,
         }
         for each in results
     ]
     main = table.unique(["arm", "metric"], keep="first", maintain_order=True)
-    effects = main.select("arm", "metric", "effect", "low", "high")
-    gates = pl.DataFrame(
-        rows, schema={name: kind for name, kind in GATES.items() if name not in ("effect", "low", "high")}
-    )
-    return gates.join(effects, on=["arm", "metric"], how="left", maintain_order="left").select(list(GATES))
+    seen = main.select("arm", "metric", *_OF_THE_TABLE)
+    known = {name: kind for name, kind in GATES.items() if name not in _OF_THE_TABLE}
+    gates = pl.DataFrame(rows, schema=known)
+    # an optional metric that no pair is about has no row
+    joined = gates.join(seen, on=["arm", "metric"], how="left", maintain_order="left")
+    return joined.with_columns(pl.col("n").fill_null(0)).select(list(GATES))

@@ -362,6 +362,16 @@ def test_labels_count_from_when_they_were_given() -> None:
     assert verdict(both, plan) == seen
 
 
+def test_at_the_budget_no_label_can_decide_for_a_gate_that_stays_open() -> None:
+    plan = Plan(gates={"cost": 1.0, "preference": 0.5}, max_pairs=300)
+    frame = labelled(pairs(400, dearer=0.99), [None] * 400, since=5_000)
+    seen = told(frame, plan)
+    assert (seen.verdict.answer, seen.verdict.after) == ("keep", 300)
+    assert "inconclusive" in seen.verdict.sentence
+    # what the gates' table shows beside the state is what all pairs show
+    assert seen.gates["n"].to_list() == [400, 0]
+
+
 def test_labels_of_the_pairs_allowed_count_whenever_they_are_given() -> None:
     """And until they are, the gate on them is open; those of later pairs do not."""
     plan = Plan(gates={"preference": 0.5}, max_pairs=300)

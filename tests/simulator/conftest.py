@@ -1,7 +1,5 @@
 """A running simulator, and the openai SDK as its client."""
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -61,18 +59,3 @@ def say() -> Callable[..., str]:
         return said
 
     return say
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], bool]], bool]:
-    """Whether a condition comes true, where there is no event to wait on."""
-
-    def eventually(condition: Callable[[], bool], timeout: float = 10) -> bool:
-        end = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > end:
-                return False
-            threading.Event().wait(0.005)
-        return True
-
-    return eventually
