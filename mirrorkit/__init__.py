@@ -17,7 +17,7 @@ from mirrorkit.errors import (
     SessionClosed,
     UnsupportedCall,
 )
-from mirrorkit.recording import Recording, load
+from mirrorkit.recording import Recording, load, scan
 from mirrorkit.records import SCHEMA, Call, Pair, Request
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ __all__ = [
     "compare",
     "load",
     "notebook",
+    "scan",
 ]
 
 

@@ -12,6 +12,7 @@ from mirrorkit.errors import CompareError
 from mirrorkit.notebook import display
 from mirrorkit.notebook.progress import progress as progress_bar
 from mirrorkit.store.files import conform
+from mirrorkit.store.lazily import conformed
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -36,10 +37,12 @@ class Comparison:
     """
 
     frame: pl.DataFrame = field(repr=False)
-    """the pairs compared, one row each: those of requests that started before the oldest one under way"""
+    """the pairs compared, one row each: those of requests that started before the oldest one under way; of a
+    lazy frame without the long texts, which are `mirrorkit.compare.gathered.TEXTS`"""
     plan: "Plan" = field(repr=False)
     """gates, alpha and rules, as they were set"""
     _told: "Analysis" = field(repr=False)
+    _lazy: pl.LazyFrame | None = field(repr=False, default=None)
 
     @property
     def table(self) -> pl.DataFrame:
@@ -81,7 +84,8 @@ class Comparison:
 
         A search through subgroups is outside the guarantee: there are intervals, but no verdict.
 
-        Raises CompareError if the frame has no such column, or there are more than 50 slices.
+        Raises CompareError if the frame has no such column (that of a lazy frame has no long texts), or there
+        are more than 50 slices.
 
         Examples: `by("tags")`, `by(pl.col("primary_input_tokens").qcut(4))`.
         """
@@ -89,14 +93,16 @@ class Comparison:
 
         return slices.by(self._told.pairs, self.plan, part, metrics)
 
-    def examples(self, metric: str, n: int = 10) -> pl.DataFrame:
-        """The `n` pairs whose sides differ most in a metric, the most different first.
+    def examples(self, metric: str, n: int = 10, *, arm: str | None = None) -> pl.DataFrame:
+        """The `n` pairs, of all silent models or of one `arm`, whose sides differ most in a metric.
 
-        Raises CompareError for a metric that there is not.
+        The most different come first. Of a lazy frame their texts are read now.
+
+        Raises CompareError for a metric or an arm that there is not, RecordingError if the texts are gone.
         """
         from mirrorkit.compare.examples import examples
 
-        return examples(self._told.pairs, self.plan, metric, n)
+        return examples(self._told.pairs, self.plan, metric, n, arm, self._lazy)
 
     def latency(self) -> "Figure":
         """Latency and time to first token of both sides, as distributions, and their ratio."""
@@ -139,7 +145,7 @@ class Comparison:
 
 
 def compare(
-    frame: pl.DataFrame,
+    frame: pl.DataFrame | pl.LazyFrame,
     *,
     gates: Mapping[str, float] | None = None,
     alpha: float | None = None,
@@ -157,7 +163,8 @@ def compare(
 
     Args:
         frame: one row a pair, as `MirrorSession.frame` or `mirrorkit.load(path).frame` give it, or several
-            of them put together; its order does not matter.
+            of them put together; its order does not matter. A lazy frame, as of `polars.scan_parquet`, may be
+            larger than memory: its numbers and names are collected, its long texts are read in parts.
         gates: what must hold for a switch: a margin for each metric. Ratios, silent over primary, for
             latency, ttft, cost, tokens and length (1.10 allows 10 % more); differences of shares for errors,
             refusals and the like (0.01 is one point); means for likeness, win rates and metrics of your own.
@@ -177,7 +184,7 @@ def compare(
             the frame was taken while requests were under way.
 
     Raises:
-        RecordingError: the frame is no recording.
+        RecordingError: the frame is no recording, or cannot be read.
         CompareError: it has no pairs, or what is asked is out of range.
 
     >>> pairs = pl.DataFrame({
@@ -203,11 +210,12 @@ def compare(
         clean=clean,
         tolerance=tolerance,
     )
-    return look(conform(frame), plan, before=before, outputs=outputs, progress=progress)
+    pairs = conformed(frame) if isinstance(frame, pl.LazyFrame) else conform(frame)
+    return look(pairs, plan, before=before, outputs=outputs, progress=progress)
 
 
 def look(
-    pairs: pl.DataFrame,
+    pairs: pl.DataFrame | pl.LazyFrame,
     plan: "Plan",
     *,
     kept: "Kept | None" = None,
@@ -216,14 +224,17 @@ def look(
     outputs: bool = True,
     progress: bool = True,
 ) -> Comparison:
-    """Compare the pairs of a recording by a plan; see `compare`.
+    """Compare the pairs of a recording, which has the columns of the schema, by a plan; see `compare`.
 
     `kept` has the differences of answers that were worked out before, `before` is the start of the oldest
     request under way, `looks` the plans by which these pairs have been looked at.
     """
     from mirrorkit.compare.analysis import analyse
+    from mirrorkit.compare.gathered import gathered
     from mirrorkit.compare.measured import Kept, measured
 
+    lazy = pairs if isinstance(pairs, pl.LazyFrame) else None
+    pairs = gathered(pairs) if isinstance(pairs, pl.LazyFrame) else pairs
     if pairs.is_empty():
         raise CompareError(
             "there are no pairs to compare: make calls on the session, wait for the mirrors "
@@ -247,6 +258,6 @@ def look(
         kept = kept or Kept()
         missing = kept.missing(pairs, plan.rules)
         with progress_bar(missing, "comparing answers", progress and missing > _LONG, "pairs") as step:
-            found = kept.of(pairs, plan.rules, step)
-    told = analyse(measured(pairs, plan, found), plan, before=before, looks=looks)
-    return Comparison(pl.DataFrame([told.pairs[name] for name in pairs.columns]), plan, told)
+            found = kept.of(pairs, plan.rules, step, lazy)
+    told = analyse(measured(pairs, plan, found, lazy), plan, before=before, looks=looks)
+    return Comparison(pl.DataFrame([told.pairs[name] for name in pairs.columns]), plan, told, lazy)

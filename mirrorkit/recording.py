@@ -2,19 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Any
 
 import polars as pl
 
 from mirrorkit.compare.looked import Looked
 from mirrorkit.compare.plan import UserMetric, looks_from_json, looks_to_json
 from mirrorkit.comparison import Comparison, look
+from mirrorkit.errors import RecordingError
 from mirrorkit.records import CONTROL
-from mirrorkit.store import files
+from mirrorkit.store import files, places
 from mirrorkit.store.frame import FrameStore
-
-_PLAN, _BEFORE = "plan", "complete_before"
-"""What goes into a Parquet file beside the pairs."""
+from mirrorkit.store.places import BEFORE, PLAN
 
 
 class Readable(ABC):
@@ -59,7 +59,8 @@ class Readable(ABC):
 
         Raises CompareError if there are no pairs yet, or what is given is out of range.
         """
-        plan = self._looked.plan(
+        looked = self._remembered()
+        plan = looked.plan(
             gates=gates,
             alpha=alpha,
             metrics=metrics,
@@ -70,18 +71,28 @@ class Readable(ABC):
             tolerance=tolerance,
         )
         # in this order: what finishes in between is in the frame, and not counted
-        before, pairs = self.complete_before, self.frame
+        before, pairs = self.complete_before, self._store.lazy()
+        if pairs is None:
+            pairs = self.frame
+        many = pairs.height if isinstance(pairs, pl.DataFrame) else len(self._store)
         comparison = look(
             pairs,
             plan,
-            kept=self._looked.kept,
+            kept=looked.kept,
             before=before,
-            looks=self._looked.with_look(plan, pairs.height),
+            looks=looked.with_look(plan, many),
             outputs=outputs,
             progress=progress,
         )
-        self._looked.remember(plan, pairs.height)
+        looked.remember(plan, many)
+        self._store.looked(looks_to_json(looked.looks))
         return comparison
+
+    def _remembered(self) -> Looked:
+        """The looks that were taken so far, those of earlier sessions on the same journal too."""
+        if not self._looked.looks:
+            self._looked.looks = looks_from_json(self._store.looks)
+        return self._looked
 
     def label(self, pair_id: str, preference: str | None, *, note: str | None = None) -> None:
         """Set which answer of a pair a person prefers; `frame` and what is exported show it from now on.
@@ -112,7 +123,7 @@ class Readable(ABC):
         """
         before, pairs = self.complete_before, self.frame
         if _held_back(pairs, before):
-            pairs = pairs.with_columns(pl.lit(str(before)).alias(_BEFORE))
+            pairs = pairs.with_columns(pl.lit(str(before)).alias(BEFORE))
         files.write_csv(pairs, path, neutralise=neutralise)
 
     def to_parquet(self, path: files.FilePath) -> None:
@@ -123,14 +134,14 @@ class Readable(ABC):
         Raises RecordingError if the folder does not exist.
         """
         before, pairs = self.complete_before, self.frame
-        kept = {_BEFORE: str(before)} if _held_back(pairs, before) else {}
-        if self._looked.looks:
-            kept[_PLAN] = looks_to_json(self._looked.looks)
+        kept = {BEFORE: str(before)} if _held_back(pairs, before) else {}
+        if looks := self._remembered().looks:
+            kept[PLAN] = looks_to_json(looks)
         files.write_parquet(pairs, path, kept=kept)
 
 
 class Recording(Readable):
-    """Pairs that were recorded: `load` reads one from a file, and any frame of pairs makes one.
+    """Pairs that were recorded: `load` reads one, and any frame of pairs makes one.
 
     `frame` needs the columns pair_id, arm, primary_status and silent_status; the schema's others
     are null where missing. Raises RecordingError if it is no recording. The pairs of a recording never
@@ -165,13 +176,23 @@ class Recording(Readable):
         return f"Recording: {describe(self.frame)}"
 
 
-def load(path: files.FilePath, *more: files.FilePath) -> Recording:
-    """The recording in a .csv or .parquet file that a session or a recording wrote, or in several of them.
+def load(
+    path: files.FilePath, *more: files.FilePath, storage_options: Mapping[str, Any] | None = None
+) -> Recording:
+    """The recording in a file, a journal or several of them, as one.
 
-    Several, as of two machines, are one recording; what was looked at goes with it where they agree.
+    Each is a .csv or .parquet file that a session or a recording wrote, the folder or URL of a journal, which
+    may be written to meanwhile, or a glob of these ("runs/*/", "s3://bucket/july/**"). Labels and verdicts
+    are in their rows, and what was looked at goes with it where they agree. `scan` reads the same lazily.
 
-    Raises RecordingError if there is no such file, it cannot be read, is no recording, or is of a
-    newer schema version than this mirrorkit knows.
+    Args:
+        path: what to read; a folder is a journal's.
+        more: further ones, as of two machines.
+        storage_options: Polars' own, for URLs; by default it finds keys as the store's own tools do.
+
+    Raises:
+        RecordingError: there is no such thing, it cannot be read, is no recording, or is of a newer schema
+            version than this mirrorkit knows.
 
     >>> import tempfile
     >>> from mirrorkit.records import SCHEMA
@@ -180,36 +201,49 @@ def load(path: files.FilePath, *more: files.FilePath) -> Recording:
     ...     load(f"{folder}/pairs.parquet")
     Recording: no pairs
     """
-    read = [_read(each) for each in (path, *more)]
-    recording = Recording(pl.concat([frame for frame, _, _ in read], how="diagonal_relaxed"))
-    plans = {plan for _, plan, _ in read}
+    read = [each for place in (path, *more) for each in places.read(place, storage_options)]
+    frames = [_collected(each.labelled()) for each in read]
+    recording = Recording(pl.concat(frames, how="diagonal_relaxed"))
+    plans = {each.said.looks for each in read}
     recording._looked = Looked(looks_from_json(plans.pop() if len(plans) == 1 else "[]"))
     # of several, what one of them waited for may have to come before what another has already
-    recording._before = min((before for *_, before in read if before is not None), default=None)
+    recording._before = min((each.before for each in read if each.before is not None), default=None)
     return recording
 
 
-def _read(path: files.FilePath) -> tuple[pl.DataFrame, str, datetime | None]:
-    """The pairs in a file, the looks that were taken at them, and until when they are complete."""
-    frame, kept = files.read(path), files.read_kept(path)
-    before = kept.get(_BEFORE)
-    if _BEFORE in frame.columns:
-        before = next((str(text) for text in frame[_BEFORE] if text is not None), None)
-        frame = frame.drop(_BEFORE)
-    return frame, kept.get(_PLAN, "[]"), _time(before)
+def scan(
+    path: files.FilePath, *more: files.FilePath, storage_options: Mapping[str, Any] | None = None
+) -> pl.LazyFrame:
+    """The pairs that `load` would read, lazily, for what is larger than memory.
+
+    Takes and raises what `load` does; what a living writer adds later is not in it. Polars' streaming engine
+    reads it: `scan("runs/july").select("arm").collect(engine="streaming")`.
+
+    >>> import tempfile
+    >>> from mirrorkit.records import SCHEMA
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Recording(SCHEMA.frame()).to_parquet(f"{folder}/pairs.parquet")
+    ...     scan(f"{folder}/*.parquet").select(pl.len()).collect().item()
+    0
+    """
+    read = [
+        each.labelled()
+        for place in (path, *more)
+        for each in places.read(place, storage_options, lazily=True)
+    ]
+    return read[0] if len(read) == 1 else pl.concat(read, how="diagonal_relaxed")
+
+
+def _collected(pairs: pl.LazyFrame) -> pl.DataFrame:
+    try:
+        return pairs.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise RecordingError(f"a recording cannot be read: {files.first_line(error)}") from error
 
 
 def _held_back(pairs: pl.DataFrame, before: datetime | None) -> bool:
     """Whether there are pairs that an older request under way keeps from being counted."""
     return before is not None and bool((pairs["started_at"] >= before).any())
-
-
-def _time(text: str | None) -> datetime | None:
-    try:
-        time = None if text is None else datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
 def describe(frame: pl.DataFrame) -> str:

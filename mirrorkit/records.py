@@ -1,8 +1,9 @@
 """What is recorded: a request, its calls, the pair they form, what is said of it, and the frame's schema."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Literal
 
 import polars as pl
@@ -175,7 +176,7 @@ class Schema:
         >>> SCHEMA.frame().height, SCHEMA.frame().columns[:3]
         (0, ['pair_id', 'request_id', 'trace_id'])
         """
-        return pl.DataFrame([_row(pair) for pair in pairs], schema=dict(self.columns), orient="row")
+        return pl.DataFrame([row(pair) for pair in pairs], schema=dict(self.columns), orient="row")
 
 
 SCHEMA = Schema(
@@ -189,11 +190,12 @@ SCHEMA = Schema(
     },
 )
 
-_CALL_FIELDS = tuple(f.name for f in fields(Call))
+_HEAD = attrgetter(*_HEAD_TYPES)
+_CALL = attrgetter(*(f.name for f in fields(Call)))
 _NOT_JUDGED = (None,) * len(_JUDGED_TYPES)
 
 
-def _row(pair: Pair) -> Sequence[Any]:
-    head = [getattr(pair, name) for name in _HEAD_TYPES]
-    sides = [getattr(call, name) for call in (pair.primary, pair.silent) for name in _CALL_FIELDS]
-    return (*head, *sides, pair.preference, pair.note, *_NOT_JUDGED)
+def row(pair: Pair) -> tuple[Any, ...]:
+    """A pair's values, in the order of the schema's columns."""
+    calls = (*_CALL(pair.primary), *_CALL(pair.silent))
+    return (*_HEAD(pair), *calls, pair.preference, pair.note, *_NOT_JUDGED)

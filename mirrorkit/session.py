@@ -1,36 +1,45 @@
 """MirrorSession: wraps a LiteLLM Router, mirrors its traffic and records every pair."""
 
-import asyncio
-import threading
+import os
+import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from datetime import datetime
+from functools import partial
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import polars as pl
 
 from mirrorkit.capture.adapter import Adapter, CallType, warm_up
 from mirrorkit.capture.batch import arun_all, read_requests, run_all
-from mirrorkit.capture.judge import Claims, Judge, Row, check_judge, pairs_to_judge
-from mirrorkit.capture.mirror import Mirror
+from mirrorkit.capture.judge import Claims
+from mirrorkit.capture.lifetime import at_exit, at_fork
+from mirrorkit.capture.mirror import Isolation, Mirror
 from mirrorkit.capture.policy import Funnel, Policy
-from mirrorkit.capture.settings import SilentModel, check_callable, check_groups, check_place, silent_groups
-from mirrorkit.capture.verdicts import RUBRIC
+from mirrorkit.capture.settings import (
+    SilentModel,
+    check_callable,
+    check_groups,
+    check_isolation,
+    silent_groups,
+)
+from mirrorkit.capture.underway import UnderWay
 from mirrorkit.compare.looked import Looked
-from mirrorkit.errors import ConfigError, SessionClosed, UnsupportedCall
+from mirrorkit.errors import MirrorWarning, SessionClosed, UnsupportedCall
+from mirrorkit.judging import Judging
 from mirrorkit.notebook import loops
 from mirrorkit.notebook.progress import progress as progress_bar
-from mirrorkit.recording import Readable
 from mirrorkit.records import Request
 from mirrorkit.store.frame import FrameStore
+from mirrorkit.store.journal import Journal
 
 _MIRRORED = "completion, acompletion, embedding, aembedding, responses, aresponses"
 
 
-class MirrorSession(Readable):
+class MirrorSession(Judging):
     """Wraps a Router with mirroring, and records every primary and silent pair.
 
     Call it as you call the Router: the answers are the Router's own, and each request is also sent, in the
@@ -45,19 +54,30 @@ class MirrorSession(Readable):
         sample: share, 0 to 1, of requests that are mirrored; decided by a hash of the request's id (the
             caller's `litellm_call_id`, else a new one) and the seed.
         where: mirror only the requests for which this is true; called before the primary, so keep it quick.
-        budget_usd: stop mirroring when silent calls have cost this many US dollars.
+        budget_usd: stop mirroring when silent calls have cost this many US dollars, those in flight counted
+            at what they are expected to cost.
         max_in_flight: silent calls at once.
+        mirror_rate: silent calls that may start in a second, evenly paced; None sets no limit. A provider
+            that answers 429 is left alone as long as it asks, whatever the rate.
         max_waiting: silent calls that may wait; past it a mirror is dropped, and counted as `saturated`.
         timeout_s: seconds that a silent call may take; None leaves that to the Router.
         silent_retries: how often a failing silent call is tried again.
         isolation: where silent calls run. "shared": this process, on one thread pool (sync calls) or on the
-            caller's event loop (async calls).
-        journal: not in this version.
+            caller's event loop (async calls), where primaries go first. "process": a child process of lower
+            priority, built from the Router's own settings, so that primaries are as fast as without.
+        journal: a folder, made where missing, or the URL of a prefix in an object store: every finished pair
+            is there before it is in the frame, and a session on it goes on where earlier ones ended. Many
+            processes may share one; `mirrorkit.load` and `mirrorkit.scan` read it.
+        max_pairs_in_memory: how many pairs `frame` holds, the newest; older ones are in the journal alone,
+            where `compare` sees them.
+        storage_options: Polars' own, for a journal in an object store.
         redact: applied to every recorded text; what it raises on is recorded as null.
         seed: makes request ids, and with them sample and control, the same in each run.
 
     Raises:
-        ConfigError: a value is out of range, or there is nothing to mirror to.
+        ConfigError: a value is out of range, there is nothing to mirror to, or a child process cannot have
+            something that the Router or LiteLLM is set up with.
+        RecordingError: the journal cannot be made or written to.
 
     >>> from mirrorkit.simulator import Simulator
     >>> with Simulator() as sim:
@@ -79,34 +99,59 @@ class MirrorSession(Readable):
         budget_usd: float | None = None,
         max_in_flight: int = 16,
         max_waiting: int = 1_000,
+        mirror_rate: float | None = None,
         timeout_s: float | None = None,
         silent_retries: int = 0,
-        isolation: Literal["shared"] = "shared",
+        isolation: Isolation = "shared",
         journal: str | PathLike[str] | None = None,
+        max_pairs_in_memory: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
         redact: Callable[[str], str] | None = None,
         seed: int | None = None,
     ) -> None:
         policy = Policy(
-            sample, control, budget_usd, max_in_flight, max_waiting, timeout_s, silent_retries, seed
+            sample=sample,
+            control=control,
+            budget_usd=budget_usd,
+            max_in_flight=max_in_flight,
+            max_waiting=max_waiting,
+            mirror_rate=mirror_rate,
+            timeout_s=timeout_s,
+            silent_retries=silent_retries,
+            seed=seed,
         )
         check_callable("where", where)
         check_callable("redact", redact)
-        check_place(isolation, journal)
-        self._store = FrameStore()
+        check_isolation(isolation)
         self._looked = Looked()
         self._claims = Claims()
         self._closed = False
         self._batch_workers: set[Future[None]] = set()
         adapter = Adapter(router)
+        kept: Journal | None = None
         try:
             silent = silent_groups(silent_model)
             check_groups(adapter, silent, policy)
             warm_up()
-            self._mirror = Mirror(adapter, policy, silent, where, redact, self._store.append)
+            if journal is not None:
+                kept = Journal(journal, storage_options=storage_options)
+            self._mirror_to = partial(Mirror, adapter, policy, silent, where, redact, isolation)
+            self._store_in = partial(FrameStore, most=max_pairs_in_memory)
+            self._begin(kept)
         except BaseException:
             adapter.give_back()
+            if kept is not None:
+                kept.close()
             raise
-        _at_exit(weakref.WeakMethod(self._finish))
+        at_exit(weakref.WeakMethod(self._finish))
+        at_fork(weakref.WeakMethod(self._let_go))
+
+    def _begin(self, journal: Journal | None) -> None:
+        """Begin a record; once more in a process that is forked off, whose pairs are its own."""
+        self._process = os.getpid()
+        under_way = UnderWay()
+        self._store = self._store_in(journal=journal, complete_before=under_way.oldest)
+        self._mirror = self._mirror_to(under_way, self._store.append)
 
     @property
     def router(self) -> Any:
@@ -202,85 +247,20 @@ class MirrorSession(Readable):
         safe = self._mirror.recorder.scrubber.text(note) if isinstance(note, str) else note
         super().label(pair_id, preference, note=safe)
 
-    def judge(
-        self,
-        model: str,
-        *,
-        rubric: str = RUBRIC,
-        sample: float = 1.0,
-        arm: str | None = None,
-        labelled: bool = False,
-        concurrency: int = 8,
-        progress: bool = True,
-    ) -> pl.DataFrame:
-        """Have a model of the Router say which answer of each pair is better, on threads.
-
-        Asked about are finished pairs, the control arm's left out, that have no verdict yet. The judge sees
-        what is recorded of the request and of both answers, not who gave them, in both orders: where these
-        disagree it is a tie, and `judge_flipped`. An answer that is no verdict is asked for once more; a pair
-        without a verdict in both orders has a null `judge_preference` and a `judge_reason` that says why, and
-        is asked about again by the next call. Verdicts are columns of `frame` as they come, so that an
-        interrupt loses none. Their cost counts in `spent_usd`; a MirrorWarning says how many pairs
-        `budget_usd` left unjudged.
-
-        Args:
-            model: the model group that judges; none of those judged, nor one with a model of theirs.
-            rubric: what makes an answer the better one, in your words.
-            sample: how much to judge, drawn by a hash of the pair ids: a share of the pairs, 0.0 to 1.0, or
-                a whole number of them.
-            arm: judge only this arm's pairs.
-            labelled: also judge the pairs that a person has labelled, to see whether the two agree.
-            concurrency: how many pairs at once.
-            progress: whether to show a progress bar.
-
-        Returns:
-            The pairs judged by this call: `pair_id`, `arm`, `judge_preference`, `judge_flipped`,
-            `judge_reason`, `judge_cost_usd`.
-
-        Raises:
-            ConfigError: the judge is unknown or one of the models judged, or a value is out of range.
-            SessionClosed: after `close()`, as the judge is called through the Router.
-
-        >>> from mirrorkit.simulator import SimulatedModel, Simulator
-        >>> groups = {"chat": "gpt-4o", "next": "gpt-4o-mini", "judge": "gpt-4.1"}
-        >>> with Simulator([SimulatedModel(name) for name in groups.values()]) as sim:
-        ...     models = [sim.deployment(group, name) for group, name in groups.items()]
-        ...     with MirrorSession(models, silent_model="next") as session:
-        ...         answers = session.run(["Where is my parcel?"], model="chat", progress=False)
-        ...         judged = session.judge("judge", rubric="The clearer answer is better.", progress=False)
-        >>> judged.select("arm", "judge_flipped").height, session.frame["judge_model"][0]
-        (1, 'gpt-4.1')
-        """
-        judge, rows = self._judging(model, rubric, sample, arm, labelled, concurrency)
-        with progress_bar(len(rows), "judging", progress, "pairs") as show:
-            run_all(rows, judge.judge, concurrency, lambda: True, show, self._batch_workers)
-        judge.finish()
-        return judge.summary(self.frame)
-
-    async def ajudge(
-        self,
-        model: str,
-        *,
-        rubric: str = RUBRIC,
-        sample: float = 1.0,
-        arm: str | None = None,
-        labelled: bool = False,
-        concurrency: int = 8,
-        progress: bool = True,
-    ) -> pl.DataFrame:
-        """The same, awaiting, on the running loop; see `judge`."""
-        asked = (model, rubric, sample, arm, labelled, concurrency)
-        judge, rows = await asyncio.to_thread(self._judging, *asked)
-        with progress_bar(len(rows), "judging", progress, "pairs") as show:
-            await arun_all(rows, judge.ajudge, concurrency, lambda: True, show)
-        judge.finish()
-        return await asyncio.to_thread(lambda: judge.summary(self.frame))
-
     @property
     def frame(self) -> pl.DataFrame:
-        """The finished pairs so far, one row each, in the order they finished."""
+        """The finished pairs so far, one row each, in the order they finished; see `max_pairs_in_memory`."""
         self._mirror.streams.sweep()
-        return self._store.frame()
+        frame = self._store.frame()
+        if (hidden := len(self._store) - frame.height) > 0:
+            place = None if self._store.journal is None else self._store.journal.place
+            warnings.warn(
+                f"the frame holds the newest {frame.height:,} pairs (max_pairs_in_memory); compare() sees "
+                f"the {hidden:,} older ones too, and mirrorkit.scan({place!r}) reads them.",
+                MirrorWarning,
+                stacklevel=2,
+            )
+        return frame
 
     @property
     def funnel(self) -> Funnel:
@@ -371,6 +351,8 @@ class MirrorSession(Readable):
             f"${books.spending.spent:.3g} spent"
             + ("" if books.spending.limit is None else f" of ${books.spending.limit:g}"),
         ]
+        if self._mirror.away is not None and not self._closed:
+            parts.append(self._mirror.away.state)
         if books.faults:
             parts.append(f"{books.faults:,} faults (last: {books.last_fault})")
         return f"<MirrorSession {'closed' if self._closed else 'open'}: {', '.join(parts)}>"
@@ -395,11 +377,9 @@ class MirrorSession(Readable):
     def _check_open(self) -> None:
         if self._closed:
             raise SessionClosed("this session is closed: make a new one, or call the Router itself.")
-
-    def _check_ready(self, concurrency: int) -> None:
-        self._check_open()
-        if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
-            raise ConfigError(f"concurrency={concurrency!r}: give a whole number, 1 or more.")
+        if self._process != os.getpid():
+            journal = self._store.journal
+            self._begin(None if journal is None else journal.forked())
 
     def _asked(
         self,
@@ -412,16 +392,6 @@ class MirrorSession(Readable):
         self._check_ready(concurrency)
         return read_requests(requests, model or self._mirror.only_primary(), column, params)
 
-    def _judging(
-        self, model: str, rubric: str, sample: float, arm: str | None, labelled: bool, concurrency: int
-    ) -> tuple[Judge, list[Row]]:
-        self._check_ready(concurrency)
-        self._mirror.refresh()
-        frame = self.frame
-        pairs, rows = pairs_to_judge(frame, sample=sample, arm=arm, labelled=labelled)
-        theirs = check_judge(self._mirror.adapter, model, rubric, frame, pairs)
-        return Judge(model, rubric, self._mirror, self._store.judged, self._claims, theirs), rows
-
     def _room(self, concurrency: int) -> Callable[[], bool]:
         # so that none of the primaries that a batch has under way finds the queue full
         jobs = concurrency * self._mirror.most_arms()
@@ -429,22 +399,21 @@ class MirrorSession(Readable):
 
     def _shut(self) -> None:
         self._closed = True
-        self._mirror.dispatcher.shut_down()
-        self._mirror.adapter.give_back()
+        self._mirror.shut_down()
+        if self._store.journal is not None:
+            self._store.journal.close()
 
     def _finish(self) -> None:
-        if not self._closed:
+        if not self._closed and self._process == os.getpid():
             # what an interrupted run had sent
             wait(tuple(self._batch_workers))
             self._mirror.streams.leave()
             self._mirror.dispatcher.finish_at_exit()
+            self._shut()
 
-
-def _at_exit(finish: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    def run() -> None:
-        if (alive := finish()) is not None:
-            alive()
-
-    # atexit is too late: by then thread pools, LiteLLM's among them, take no more work. This hook runs
-    # before theirs, and is private in CPython, where concurrent.futures uses it for the same reason.
-    threading._register_atexit(run)  # type: ignore[attr-defined]
+    def _let_go(self) -> None:
+        """In a process that is forked off: what is open and under way is the parent's."""
+        self._batch_workers = set()
+        self._mirror.let_go()
+        if self._store.journal is not None:
+            self._store.journal.close()

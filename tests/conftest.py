@@ -49,7 +49,7 @@ class Blocking:
         stream.close()
 
     def drain(self, session: Any) -> None:
-        assert session.drain(20)
+        assert session.drain(60)
 
     def close(self, session: Any) -> None:
         session.close()
@@ -84,7 +84,7 @@ class Awaiting:
         self.run(stream.aclose())
 
     def drain(self, session: Any) -> None:
-        assert self.run(session.adrain(20))
+        assert self.run(session.adrain(60))
 
     def close(self, session: Any) -> None:
         self.run(session.aclose())

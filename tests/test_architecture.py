@@ -21,6 +21,7 @@ FLOORS = (
     ("notebook",),
     ("comparison",),
     ("recording",),
+    ("judging",),
     ("session",),
     ("demo", "__init__"),
     ("__main__",),
@@ -29,7 +30,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # which files alone may know a package
 HOMES = {
-    "litellm": ("capture/adapter.py", "capture/observe.py"),
+    "litellm": ("capture/adapter.py", "capture/blueprint.py", "capture/observe.py"),
     "openai": ("capture/adapter.py", "capture/observe.py"),
     "plotly": ("notebook/", "comparison.py"),
     "ipywidgets": ("notebook/",),

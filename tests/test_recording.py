@@ -14,6 +14,7 @@ from mirrorkit.errors import CompareError, LabelError, RecordingError
 from mirrorkit.recording import Readable, Recording, describe, load
 from mirrorkit.records import SCHEMA
 from mirrorkit.store.files import write_parquet
+from mirrorkit.store.frame import FrameStore
 
 STARTED = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
@@ -113,6 +114,7 @@ class Live(Readable):
     def __init__(self, pairs: pl.DataFrame, complete_before: datetime | None = None) -> None:
         self.pairs, self.before = pairs, complete_before
         self._looked = Looked()
+        self._store = FrameStore()
 
     @property
     def frame(self) -> pl.DataFrame:

@@ -48,9 +48,9 @@ class TestTheDoor:
             ({"where": "tag"}, "where='tag': give a function"),
             ({"redact": 1}, "redact=1: give a function"),
             ({"where": asyncio.sleep}, "an async one is never awaited"),
-            ({"isolation": "process"}, "later version"),
             ({"isolation": "thread"}, "isolation='thread'"),
-            ({"journal": "runs/july"}, "later version"),
+            ({"mirror_rate": 0}, "mirror_rate=0: give a number above 0"),
+            ({"max_pairs_in_memory": 5}, "takes a journal"),
         ],
     )
     def test_what_is_wrong_is_named_with_its_value(

@@ -6,12 +6,13 @@ import re
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import litellm
 import openai
 
+from mirrorkit.capture.blueprint import Blueprint, blueprint_of
 from mirrorkit.capture.config import Config, read_config
 from mirrorkit.capture.scrub import Scrubber, secrets_in
 from mirrorkit.errors import ConfigError
@@ -57,7 +58,7 @@ class Adapter:
     """One session's hold on a Router."""
 
     def __init__(self, source: Any) -> None:
-        self.router = _router(source)
+        self.router, self._settings = _router(source)
         self._own = self.router is not source
         self._seen: tuple[int, ...] = ()
         with _TAKEN_LOCK:
@@ -161,6 +162,14 @@ class Adapter:
         """Whether the Router picks deployments by the request's tags, so that none may be added."""
         return bool(self.router.enable_tag_filtering)
 
+    def blueprint(self) -> Blueprint:
+        """What it takes to build the Router in another process; raises ConfigError for what stays here."""
+        return blueprint_of(self.router, self._settings)
+
+    def with_models_of_today(self, blueprint: Blueprint) -> Blueprint:
+        """The blueprint with the deployments that the Router has now."""
+        return replace(blueprint, model_list=self.router.model_list)
+
     def secrets(self) -> frozenset[str]:
         """Credentials that this process knows, so that none of them is ever recorded."""
         found = frozenset(v for k, v in os.environ.items() if _SECRET_VARIABLE.search(k) and len(v) >= 12)
@@ -242,18 +251,22 @@ def _give_back(router_ref: "weakref.ref[litellm.Router]", taken: _Taken) -> None
         _TAKEN.pop(router, None)
 
 
-def _router(source: Any) -> litellm.Router:
+def _router(source: Any) -> tuple[litellm.Router, Mapping[str, Any] | None]:
+    """The Router, and the settings that it was made with, where it is made here."""
     if isinstance(source, litellm.Router):
         if not source.model_list:
             raise ConfigError("the Router has no deployments: give it a model_list.")
-        return source
+        return source, None
     if isinstance(source, str | os.PathLike):
-        return _from_config(read_config(source))
-    if isinstance(source, list | tuple):
-        return _from_config(Config(tuple(source)))
-    raise ConfigError(
-        f"router={type(source).__name__}: give a litellm.Router, a model list, or the path of a config.yaml."
-    )
+        config = read_config(source)
+    elif isinstance(source, list | tuple):
+        config = Config(tuple(source))
+    else:
+        raise ConfigError(
+            f"router={type(source).__name__}: give a litellm.Router, a model list, or the path of a "
+            "config.yaml."
+        )
+    return _from_config(config), config.router_settings
 
 
 def _from_config(config: Config) -> litellm.Router:

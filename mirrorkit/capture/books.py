@@ -33,15 +33,14 @@ class Books:
         with self._lock:
             self.funnel = self.funnel.opened() if outcome == "opened" else self.funnel.settled(outcome)
 
-    def reserve(self, calls: int, primary_cost: float | None) -> float | None:
-        """Set aside what silent calls will cost; gives that of one, or None if the budget is spent."""
+    def reserve(self, expected: Sequence[float]) -> bool:
+        """Set aside what a request's silent calls will cost, all or none; False if the budget is spent."""
         with self._lock:
-            if not self.spending.allows():
-                return None
-            expected = self.spending.expect(primary_cost)
-            for _ in range(calls):
-                self.spending = self.spending.reserve(expected)
-            return expected
+            if not self.spending.allows(*expected):
+                return False
+            for one in expected:
+                self.spending = self.spending.reserve(one)
+            return True
 
     def settle(self, expected: float, call: Call | None = None) -> None:
         """A silent call ended as this Call, or (None) was not sent after all."""

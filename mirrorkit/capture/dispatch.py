@@ -5,12 +5,15 @@ import contextvars
 import sys
 import threading
 import weakref
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 from typing import Protocol
 
+from mirrorkit.capture.alarm import Alarm
+from mirrorkit.capture.line import Line
+from mirrorkit.capture.pace import Pace
+from mirrorkit.capture.room import Room
 from mirrorkit.errors import LoopRunning
 
 _TICK_S = 0.2
@@ -18,7 +21,17 @@ _PATIENCE_AT_EXIT_S = 5.0
 
 
 class Job(Protocol):
-    """One silent call, which can be made in either way and records itself, once, when it ends."""
+    """One silent call, which can be made in any of these ways and records itself, once, when it ends."""
+
+    @property
+    def group(self) -> str:
+        """The model group that is called."""
+
+    def depart(self, done: Callable[[], None]) -> bool:
+        """Start the call in another process, if it can; never raises.
+
+        `done` is called once it ended, from any thread, if this gives True.
+        """
 
     def run(self) -> None:
         """Make the call, blocking; never raises."""
@@ -48,18 +61,25 @@ class Dispatcher:
 
     A job handed over on an event loop runs there as a task, held until it is done. If the loop ends first,
     as when `asyncio.run` returns, the job is finished on the pool, like a job that was handed over without
-    a loop.
+    a loop. A job that departs to another process is in flight until that one is done with it.
+
+    At most `rate` jobs a second start, and none but where `room`, if given, has any.
     """
 
-    def __init__(self, max_in_flight: int, max_waiting: int) -> None:
+    def __init__(
+        self, max_in_flight: int, max_waiting: int, rate: float | None = None, room: Room | None = None
+    ) -> None:
         self._max_in_flight = max_in_flight
         self._max_waiting = max_waiting
         # reentrant: what ends makes room, and what takes the room is started at once
         self._lock = threading.RLock()
         self._held: set[_Held] = set()
-        self._waiting: deque[_Held] = deque()
+        self._waiting = Line[_Held]()
         self._in_flight = 0
         self._filling = False
+        self._pace = Pace(rate)
+        self._room = room
+        self._alarm = Alarm(self._fill)
         self._idle: list[Future[None]] = []
         self._ended: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._pool: ThreadPoolExecutor | None = None
@@ -85,26 +105,71 @@ class Dispatcher:
             for job in jobs:
                 held = _Held(job, loop)
                 self._held.add(held)
-                self._waiting.append(held)
-            self._fill()
-            return True
+                self._waiting.push(job.group, held)
+        self._fill()
+        return True
+
+    def pause(self, group: str, seconds: float) -> None:
+        """Let no job of this group start for so long: its provider asked for that time."""
+        with self._lock:
+            self._pace.pause(group, seconds)
+
+    @property
+    def paused(self) -> dict[str, float]:
+        """The groups that are given time, and the seconds left of it."""
+        with self._lock:
+            return self._pace.paused
 
     def _fill(self) -> None:
+        """Start what may start now."""
         with self._lock:
             if self._filling:
-                # what is being started has ended at once: the loop below goes on
+                # whoever fills sees what has changed before it stops
                 return
             self._filling = True
-            try:
-                while self._waiting and self._in_flight < self._max_in_flight:
-                    self._in_flight += 1
-                    held = self._waiting.popleft()
-                    held.started = True
-                    self._start(held)
-            finally:
+        try:
+            while (held := self._next()) is not None:
+                self._start(held)
+        except BaseException:  # an interrupt
+            self._filling = False
+            raise
+
+    def _next(self) -> _Held | None:
+        """The job to start now; filling ends where there is none."""
+        with self._lock:
+            if not self._waiting or self._in_flight >= self._max_in_flight:
                 self._filling = False
+                return None
+            wait_s = self._wait_s()
+            held = None if wait_s else self._waiting.pop(lambda group: not self._pace.pause_s(group))
+            if held is None:
+                self._filling = False
+                self._look_again(wait_s)
+                return None
+            held.started = True
+            self._in_flight += 1
+            self._pace.started()
+            if self._room is not None:
+                self._room.started()
+            return held
+
+    def _look_again(self, wait_s: float) -> None:
+        try:
+            self._alarm.set(wait_s, self._waiting.first.loop)
+        except RuntimeError:  # the interpreter is going down
+            self.give_up()
+
+    def _wait_s(self) -> float:
+        """Seconds until a job that waits may start, or until it is time to ask again; 0 if one may now."""
+        pause_s = min(self._pace.pause_s(group) for group in self._waiting.groups)
+        wait_s = max(pause_s, self._pace.wait_s)
+        return wait_s if wait_s or self._room is None else self._room.wait_s
 
     def _start(self, held: _Held) -> None:
+        # not under the lock: what takes the job away may have to wait, and what comes back needs the lock
+        if held.job.depart(lambda: self._done(held)):
+            held.moved = True
+            return
         loop = held.loop
         if loop is None or loop in self._ended or loop.is_closed():
             self._to_pool(held)
@@ -140,9 +205,11 @@ class Dispatcher:
                 self._pool = ThreadPoolExecutor(self._max_in_flight, thread_name_prefix="mirrorkit")
             try:
                 self._pool.submit(self._run, held)
+                return
             except RuntimeError:  # the interpreter is going down
-                held.job.drop()
-                self._done(held)
+                pass
+        held.job.drop()
+        self._done(held)
 
     def _run(self, held: _Held) -> None:
         try:
@@ -172,7 +239,8 @@ class Dispatcher:
             self._held.discard(held)
             if held.started:
                 self._in_flight -= 1
-            self._fill()
+        self._fill()
+        with self._lock:
             idle = self._idle if not self._held else []
             self._idle = self._idle if self._held else []
         for waiter in idle:
@@ -260,15 +328,18 @@ class Dispatcher:
     def give_up(self) -> None:
         """Drop the jobs that wait; those in flight end by themselves."""
         with self._lock:
-            dropped, self._waiting = tuple(self._waiting), deque()
-            for held in dropped:
-                held.job.drop()
-                self._done(held)
+            dropped = self._waiting.clear()
+            self._alarm.clear()
+        for held in dropped:
+            held.job.drop()
+            self._done(held)
 
     def shut_down(self) -> None:
         """Let the threads end."""
         with self._lock:
             pool, self._pool = self._pool, None
+            if not self._waiting:
+                self._alarm.clear()
         if pool is not None:
             pool.shutdown(wait=False)
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +24,10 @@ class Asked:
     """a deep copy of the caller's keywords, made before the primary ran"""
     loop: asyncio.AbstractEventLoop | None
     """the caller's event loop; None for a blocking call"""
+
+    def moved(self) -> "Asked":
+        """The same for another process, which has no such loop."""
+        return replace(self, loop=None)
 
 
 class Exchange:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,9 +14,12 @@ from mirrorkit.capture.adapter import ENDPOINTS, Adapter, CallType, Endpoint, as
 from mirrorkit.capture.books import Books
 from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.capture.exchange import Asked, Exchange, request_of
+from mirrorkit.capture.frames import Ended, Plan, pack_plan
 from mirrorkit.capture.observe import Pricer, Seen
-from mirrorkit.capture.policy import Policy, Reason
+from mirrorkit.capture.policy import Policy, Reason, cost_by_tokens
 from mirrorkit.capture.record import Recorder, RequestRecord
+from mirrorkit.capture.remote import Remote
+from mirrorkit.capture.room import Room
 from mirrorkit.capture.scrub import Scrubber
 from mirrorkit.capture.silent import SILENT_TAG, SilentCall
 from mirrorkit.capture.snapshot import snapshot
@@ -24,12 +28,14 @@ from mirrorkit.capture.underway import UnderWay
 from mirrorkit.capture.watch import Watch
 from mirrorkit.records import CONTROL, Call, Pair, Request
 
+Isolation = Literal["shared", "process"]
+
 
 class Mirror:
     """Calls primaries, and mirrors them.
 
     `silent` maps a primary group to the silent groups that the session was told of; the key None stands for
-    every group. Each finished pair goes to `sink`.
+    every group. Each finished pair goes to `sink`; what is not finished is `under_way`.
     """
 
     def __init__(
@@ -39,14 +45,19 @@ class Mirror:
         silent: Mapping[str | None, Sequence[str]],
         where: Callable[[Request], bool] | None,
         redact: Callable[[str], str] | None,
+        isolation: Isolation,
+        under_way: UnderWay,
         sink: Callable[[Pair], None],
     ) -> None:
         self.adapter = adapter
         self.policy = policy
         self.books = Books(policy.budget_usd)
-        self.dispatcher = Dispatcher(policy.max_in_flight, policy.max_waiting)
+        self.room = Room()
+        # a child process has room of its own
+        room = self.room if isolation == "shared" else None
+        self.dispatcher = Dispatcher(policy.max_in_flight, policy.max_waiting, policy.mirror_rate, room)
         self.streams = OpenStreams()
-        self._under_way = UnderWay()
+        self._under_way = under_way
         self._redact = redact
         self._learn_secrets()
         self._silent = silent
@@ -54,13 +65,40 @@ class Mirror:
         self._sink = sink
         self._ids = None if policy.seed is None else random.Random(policy.seed)  # noqa: S311 (ids, not secrets)
         self._ids_lock = threading.Lock()
+        self.away = self._child() if isolation == "process" else None
+
+    def _child(self) -> Remote:
+        plan = Plan(self.adapter.blueprint(), self.policy)
+        pack_plan(plan)  # what cannot be taken along is said here, at the door
+        adapter = self.adapter
+
+        def today() -> bytes:
+            return pack_plan(replace(plan, blueprint=adapter.with_models_of_today(plan.blueprint)))
+
+        away = Remote(today, self.books.fault)
+        # a session that is dropped unclosed leaves no process behind
+        weakref.finalize(self, away.close, wait=False)
+        return away
+
+    def let_go(self) -> None:
+        """In a process that is forked off: let go what it has of its parent's child process."""
+        if self.away is not None:
+            self.away.forget()
+
+    def shut_down(self) -> None:
+        """Let threads and the child process end, and give the Router its settings back."""
+        self.dispatcher.shut_down()
+        if self.away is not None:
+            self.away.close()
+        self.adapter.give_back()
 
     def call(self, call_type: CallType, kwargs: dict[str, Any]) -> Any:
         """Call the primary, blocking, and mirror it; gives LiteLLM's answer, raises LiteLLM's exception."""
         method = self.adapter.method(call_type, is_async=False)
         exchange = self._open(call_type, kwargs)
         if exchange is None:
-            return method(**kwargs)
+            with self.room.primary():
+                return method(**kwargs)
         try:
             answer = method(**exchange.sent())
         except BaseException as error:
@@ -73,7 +111,8 @@ class Mirror:
         method = self.adapter.method(call_type, is_async=True)
         exchange = self._open(call_type, kwargs, asyncio.get_running_loop())
         if exchange is None:
-            return await method(**kwargs)
+            with self.room.primary():
+                return await method(**kwargs)
         try:
             answer = await method(**exchange.sent())
         except BaseException as error:
@@ -98,6 +137,8 @@ class Mirror:
         """See which deployments the Router has today, and learn their secrets."""
         if self.adapter.take_over():
             self._learn_secrets()
+            if self.away is not None:
+                self.away.models(self.adapter.router.model_list)
 
     def _learn_secrets(self) -> None:
         secrets = self.adapter.secrets()
@@ -121,6 +162,7 @@ class Mirror:
             self.books.fault(fault)
             decided = "faulted"
         if isinstance(decided, Exchange):
+            self.room.entered()
             return decided
         self.books.count(decided)
         return None
@@ -181,6 +223,7 @@ class Mirror:
 
     def _settled(self, asked: Asked, seen: Seen, watch: Watch) -> None:
         """A primary is done: send its mirrors, or count why not."""
+        self.room.left()
         try:
             outcome = "cancelled" if seen.status == "cancelled" else self._hand_over(asked, seen, watch)
         except Exception as fault:  # the primary has its answer, and keeps it
@@ -195,23 +238,25 @@ class Mirror:
         arms = self.arms(asked.request, picked)
         if not arms:
             return "no_silent_model"
-        expected = self.books.reserve(len(arms), primary.response_cost)
-        if expected is None:
+        expected = {arm: self._expected(group, primary) for arm, group in arms.items()}
+        if not self.books.reserve(tuple(expected.values())):
             return "over_budget"
         record = RequestRecord(self._recorder, asked.request, asked.copied)
         started_at = asked.request.started_at
 
-        def done(call: SilentCall, silent: Seen, started: float | None) -> None:
+        def done(call: SilentCall, told: Ended) -> None:
             ended: Call | None = None
             try:
-                lag_s = None if started is None else started - watch.started
-                pair = record.pair(call.pair_id, call.arm, lag_s, primary, silent)
+                lag_s = None if told.started is None else told.started - watch.started
+                pair = record.pair(call.pair_id, call.arm, lag_s, primary, told.call)
                 ended = pair.silent
                 self._sink(pair)
             except Exception as fault:
                 self.books.fault(fault)
             finally:
-                self.books.settle(expected, ended)
+                if told.retry_after_s is not None:
+                    self.dispatcher.pause(call.group, told.retry_after_s)
+                self.books.settle(expected[call.arm], ended)
                 self._under_way.leave(started_at, call.arm)
 
         calls = [
@@ -221,22 +266,34 @@ class Mirror:
                 group,
                 adapter=self.adapter,
                 policy=self.policy,
+                recorder=self._recorder,
                 primary_call_id=primary.call_id,
                 on_done=done,
                 on_fault=self.books.fault,
+                away=self.away,
             )
             for arm, group in arms.items()
         ]
         self._under_way.expect(started_at, arms)
         admitted = False
         try:
-            admitted = self.dispatcher.admit(calls, asked.loop)
+            loop = None if any(call.leaves for call in calls) else asked.loop
+            admitted = self.dispatcher.admit(calls, loop)
             return "mirrored" if admitted else "saturated"
         finally:
             if not admitted:
                 for call in calls:
-                    self.books.settle(expected)
+                    self.books.settle(expected[call.arm])
                     self._under_way.leave(started_at, call.arm)
+
+    def _expected(self, group: str, primary: Seen) -> float:
+        """What a silent call of this group will cost, in US dollars, as far as can be told beforehand."""
+        if self.policy.budget_usd is None:
+            return 0.0
+        usage = primary.usage
+        tokens = None if usage is None else (usage.input_tokens, usage.output_tokens)
+        by_tokens = cost_by_tokens(self.adapter.token_price(group), tokens)
+        return self.books.spending.expect(by_tokens, primary.response_cost)
 
     def _located(self, request: Request, seen: Seen, picked: str | None) -> tuple[Seen, str | None]:
         """What was seen of a primary, and the deployment last picked in the requested group.

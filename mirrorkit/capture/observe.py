@@ -8,6 +8,7 @@ from typing import Any
 
 import litellm
 
+from mirrorkit.capture.retry_after import retry_after_s
 from mirrorkit.records import Call, Status, UsageSource
 
 _TIMEOUTS = (litellm.Timeout, asyncio.TimeoutError, TimeoutError)
@@ -39,6 +40,8 @@ class Seen:
     tool_calls: Sequence[Mapping[str, Any]] = ()
     finish_reason: str | None = None
     streamed: bool = False
+    retry_after_s: float | None = None
+    """how long a provider that refused the call asks to be left alone"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +261,19 @@ def is_timeout(error: BaseException) -> bool:
         seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def asked_to_wait_s(error: BaseException | None) -> float | None:
+    """How long the provider that refused a call for its rate asks to be left alone; None if it does not."""
+    if not isinstance(error, litellm.RateLimitError) and field_of(error, "status_code") != 429:
+        return None
+    # LiteLLM keeps the provider's headers here; those of its own response are empty
+    places = (error, "litellm_response_headers"), (error, "headers"), (field_of(error, "response"), "headers")
+    for source, name in places:
+        headers = field_of(source, name)
+        if isinstance(headers, Mapping) and (seconds := retry_after_s(headers)) is not None:
+            return seconds
+    return None
 
 
 def text_of(value: Any) -> str | None:

@@ -36,14 +36,16 @@ class Policy:
     timeout_s: float | None = None
     silent_retries: int = 0
     seed: int | None = None
+    mirror_rate: float | None = None
 
     def __post_init__(self) -> None:
         _within("sample", self.sample, 0, 1)
         _within("control", self.control, 0, 1)
         if self.budget_usd is not None:
             _within("budget_usd", self.budget_usd, 0)
-        if self.timeout_s is not None:
-            _within("timeout_s", self.timeout_s, 0, above=True)
+        for name in ("timeout_s", "mirror_rate"):
+            if (value := getattr(self, name)) is not None:
+                _within(name, value, 0, above=True)
         for name, least in (("max_in_flight", 1), ("max_waiting", 0), ("silent_retries", 0)):
             _whole(name, getattr(self, name), least)
         if self.seed is not None:
@@ -117,6 +119,17 @@ class Funnel:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
+def cost_by_tokens(price: tuple[float, float], tokens: tuple[int, int] | None) -> float | None:
+    """What a call costs at a price of a token given and of one made, in US dollars; None if unknown.
+
+    >>> cost_by_tokens((1e-6, 4e-6), (1_000, 500)), cost_by_tokens((0.0, 0.0), (1_000, 500))
+    (0.003, None)
+    """
+    if tokens is None or price == (0.0, 0.0):
+        return None
+    return price[0] * tokens[0] + price[1] * tokens[1]
+
+
 @dataclass(frozen=True, slots=True)
 class Spending:
     """What calls besides the primaries have cost, and what those under way will, in US dollars.
@@ -130,12 +143,23 @@ class Spending:
     reserved: float = 0.0
     judged: float = 0.0
 
-    def allows(self) -> bool:
-        """Whether another call may be sent, those under way counted at their expected cost."""
-        return self.limit is None or self.spent + self.reserved < self.limit
+    def allows(self, *expected: float) -> bool:
+        """Whether calls of these expected costs may be sent, those under way counted at theirs.
 
-    def expect(self, primary_cost: float | None) -> float:
-        """What a silent call will cost: the mean so far; before there is one, what its primary cost."""
+        All but the dearest must fit, so that the limit is overstepped by one call at most.
+        """
+        if self.limit is None:
+            return True
+        fit = sum(sorted(expected)[:-1])
+        return self.spent + self.reserved + fit < self.limit
+
+    def expect(self, by_tokens: float | None, primary_cost: float | None) -> float:
+        """What a silent call will cost: by its price and the primary's tokens, where both are known.
+
+        Where they are not it is the mean so far, and before there is one, what the primary cost.
+        """
+        if by_tokens is not None:
+            return by_tokens
         if self.priced:
             return max(0.0, self.spent - self.judged) / self.priced
         return primary_cost or 0.0

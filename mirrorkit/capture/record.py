@@ -18,6 +18,14 @@ class Recorder:
     scrubber: Scrubber
     on_fault: Callable[[BaseException], None]
 
+    def read(self, seen: Seen, request: Request) -> Call:
+        """The Call of what was seen, priced, but not yet safe to record."""
+        try:
+            return self.pricer.call(seen, request.payload, request.params.get("tools"), request.call_type)
+        except Exception as fault:  # a shape we do not know
+            self.on_fault(fault)
+            return Call(seen.status, latency_s=seen.latency_s, deployment_id=seen.deployment_id)
+
 
 class RequestRecord:
     """One request's part of its rows, worked out once for all its arms, when the first is recorded.
@@ -33,12 +41,12 @@ class RequestRecord:
         self._primary: Call | None = None
         self._texts: tuple[str | None, str | None, str | None, tuple[str, ...]] | None = None
 
-    def pair(self, pair_id: str, arm: str, lag_s: float | None, primary: Seen, silent: Seen) -> Pair:
-        """The row of one silent call; what cannot be worked out in it is null, but the row is there."""
+    def pair(self, pair_id: str, arm: str, lag_s: float | None, primary: Seen, silent: Call) -> Pair:
+        """The row of a silent call as it was read; what cannot be worked out is null, the row is there."""
         request, scrubber = self._request, self._recorder.scrubber.knowing(secrets_in(self._params))
         with self._lock:
             if self._primary is None:
-                self._primary = self._call(primary, scrubber)
+                self._primary = self._safe_call(self._recorder.read(primary, request), scrubber)
             if self._texts is None:
                 self._texts = self._safe_texts(scrubber)
         messages, params, cluster, tags = self._texts
@@ -57,15 +65,11 @@ class RequestRecord:
             params=params,
             stream=request.stream,
             primary=self._primary,
-            silent=self._call(silent, scrubber),
+            silent=self._safe_call(silent, scrubber),
         )
 
-    def _call(self, seen: Seen, scrubber: Scrubber) -> Call:
-        request = self._request
+    def _safe_call(self, call: Call, scrubber: Scrubber) -> Call:
         try:
-            call = self._recorder.pricer.call(
-                seen, request.payload, request.params.get("tools"), request.call_type
-            )
             return replace(
                 call,
                 error_message=scrubber.error(call.error_message),
@@ -74,7 +78,7 @@ class RequestRecord:
             )
         except Exception as fault:  # a shape we do not know
             self._recorder.on_fault(fault)
-            return Call(seen.status, latency_s=seen.latency_s, deployment_id=seen.deployment_id)
+            return replace(call, error_message=None, output=None, tool_calls=None)
 
     def _safe_texts(self, scrubber: Scrubber) -> tuple[str | None, str | None, str | None, tuple[str, ...]]:
         request = self._request

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -27,6 +28,7 @@ _HEADERS = ("headers", "extra_headers", "default_headers")
 _SHORTEST_SECRET = 6
 _DEEPEST = 60
 _MOST_NODES = 1_000_000
+_LONGEST_INT_BITS = 14_000
 
 
 def is_secret_name(name: object) -> bool:
@@ -35,7 +37,13 @@ def is_secret_name(name: object) -> bool:
     >>> [is_secret_name(n) for n in ("api_key", "extra_headers", "aws_session_token", "max_tokens")]
     [True, True, True, False]
     """
-    return isinstance(name, str) and _SECRET_NAME.search(name) is not None
+    return isinstance(name, str) and _is_secret_name(name)
+
+
+# the same few names come with every request
+@lru_cache(maxsize=4_096)
+def _is_secret_name(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def is_credential_header(name: object) -> bool:
@@ -89,6 +97,8 @@ class Scrubber:
         self._secrets = tuple(
             sorted({s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len, reverse=True)
         )
+        # as they read in JSON text
+        self._quoted = tuple(_dumps(secret)[1:-1] for secret in self._secrets)
         self._redact = redact
         self._on_fault = on_fault
 
@@ -128,7 +138,13 @@ class Scrubber:
 
     def json(self, value: Any) -> str | None:
         """A value as JSON text, each string in it scrubbed; None stays None."""
-        return None if value is None else _dumps(self._plain(value, _DEEPEST, count(), by_name=False))
+        if value is None:
+            return None
+        text = _plain_json(value) if self._redact is None else None
+        if text is not None and not any(secret in text for secret in self._quoted):
+            # nothing to scrub, as nearly always: one pass in C
+            return text
+        return _dumps(self._plain(value, _DEEPEST, count(), by_name=False))
 
     def json_text(self, value: str | None) -> str | None:
         """JSON text with each string in it scrubbed; text that is no JSON is scrubbed as text."""
@@ -154,7 +170,7 @@ class Scrubber:
             return "[too deep]"
         if isinstance(value, Mapping):
             return {
-                _storable(self._unsecret(str(k))): _masked(v, depth)
+                _storable(self._unsecret(_key(k))): _masked(v, depth)
                 if by_name and is_secret_name(k)
                 else self._plain(v, depth - 1, nodes, by_name)
                 for k, v in value.items()
@@ -167,7 +183,7 @@ class Scrubber:
 def _masked(value: Any, depth: int) -> Any:
     # A tool's JSON schema may well have a property called "token": its shape is no secret, its texts may be.
     if isinstance(value, Mapping) and depth:
-        return {_storable(str(k)): _masked(v, depth - 1) for k, v in value.items()}
+        return {_storable(_key(k)): _masked(v, depth - 1) for k, v in value.items()}
     if isinstance(value, list | tuple) and depth:
         return [_masked(v, depth - 1) for v in value]
     return _number(value) if value is None or isinstance(value, bool | int | float) else MASK
@@ -177,9 +193,24 @@ def _number(value: bool | float | None) -> bool | float | str | None:
     # JSON has no NaN and no infinity, and Python writes no integer of thousands of digits
     if isinstance(value, float) and value - value != 0.0:
         return str(value)
-    if isinstance(value, int) and value.bit_length() > 1_000:
+    if isinstance(value, int) and value.bit_length() > _LONGEST_INT_BITS:
         return f"<integer of {value.bit_length()} bits>"
     return value
+
+
+def _key(key: object) -> str:
+    """A key as JSON has it."""
+    return _dumps(_number(key)) if key is None or isinstance(key, bool | int) else str(key)
+
+
+def _plain_json(value: Any) -> str | None:
+    """JSON text of what is plain data and can be stored as it is; None for anything else."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return text
 
 
 def _dumps(value: Any) -> str:

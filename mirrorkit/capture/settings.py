@@ -52,11 +52,7 @@ def check_callable(name: str, value: object) -> None:
         raise ConfigError(f"{name}={value!r}: give a plain function; an async one is never awaited here.")
 
 
-def check_place(isolation: str, journal: object) -> None:
-    """Say which places, for silent calls to run in and for pairs to be kept in, there are not."""
-    if isolation == "process":
-        raise ConfigError('isolation="process" comes with a later version: use "shared".')
-    if isolation != "shared":
-        raise ConfigError(f'isolation={isolation!r}: use "shared".')
-    if journal is not None:
-        raise ConfigError(f"journal={journal!r} comes with a later version: keep the pairs by to_parquet().")
+def check_isolation(isolation: object) -> None:
+    """Say so if there is no such place for silent calls to run in."""
+    if isolation not in ("shared", "process"):
+        raise ConfigError(f'isolation={isolation!r}: use "shared" or "process".')

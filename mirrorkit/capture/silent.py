@@ -2,16 +2,18 @@
 
 import asyncio
 import threading
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from hashlib import blake2b
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from mirrorkit.capture.adapter import Adapter, Endpoint
 from mirrorkit.capture.exchange import Asked
+from mirrorkit.capture.frames import Ended, Order, pack
 from mirrorkit.capture.observe import Seen
 from mirrorkit.capture.policy import Policy
+from mirrorkit.capture.record import Recorder
 from mirrorkit.capture.scrub import is_credential_header
 from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import is_stream
@@ -123,12 +125,19 @@ def _drop_credentials(kwargs: dict[str, Any]) -> None:
 def _pair_id(asked: Asked, arm: str) -> str:
     """An id that no other pair has, although a seed or the caller may give a request id twice."""
     request = asked.request
-    name = f"{request.trace_id}/{request.request_id}/{request.started_at.isoformat()}/{arm}"
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+    name = f"{request.trace_id}/{request.request_id}/{request.started_at.timestamp()}/{arm}"
+    return blake2b(name.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+
+
+class Away(Protocol):
+    """Another process that makes silent calls."""
+
+    def take(self, order: bytes, heard: Callable[[Ended], None]) -> bool:
+        """Have a packed order carried out there; False if it takes no more."""
 
 
 class SilentCall:
-    """One silent call: a Job that can be made blocking or awaiting, and is recorded once."""
+    """One silent call: a Job that can be made blocking, awaiting or `away`, and is recorded once."""
 
     def __init__(
         self,
@@ -138,22 +147,53 @@ class SilentCall:
         *,
         adapter: Adapter,
         policy: Policy,
+        recorder: Recorder,
         primary_call_id: str | None,
-        on_done: Callable[["SilentCall", Seen, float | None], None],
+        on_done: Callable[["SilentCall", Ended], None],
         on_fault: Callable[[BaseException], None],
+        away: Away | None = None,
     ) -> None:
         self.arm = arm
+        self.group = group
         self.pair_id = _pair_id(asked, arm)
         self._asked = asked
-        self._group = group
         self._adapter = adapter
         self._policy = policy
+        self._recorder = recorder
         self._primary_call_id = primary_call_id
         self._on_done = on_done
         self._on_fault = on_fault
         self._lock = threading.Lock()
         self._done = False
         self._cut_off = 0
+        self._away = away
+        self._order = None if away is None else self._packed()
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the call is to be made in another process: it is not if its request cannot be copied."""
+        return self._order is not None
+
+    def depart(self, done: Callable[[], None]) -> bool:
+        """Have the call made in another process, if it can be; `done` hears of its end in another thread."""
+        order, self._order = self._order, None
+        if order is None or self._away is None:
+            return False
+
+        def heard(ended: Ended) -> None:
+            try:
+                self._tell(ended)
+            finally:
+                done()
+
+        return self._away.take(order, heard)
+
+    def _packed(self) -> bytes | None:
+        try:
+            return pack(Order(self._asked.moved(), self.arm, self.group, self._primary_call_id))
+        except Exception as fault:  # whatever an object raises that will not be copied
+            self._on_fault(fault)
+            return None
 
     def run(self) -> None:
         """Make the call, blocking; nothing where it was made already, on a loop that then stood still."""
@@ -211,7 +251,7 @@ class SilentCall:
         kwargs = silent_kwargs(
             asked.copied,
             asked.endpoint,
-            group=self._group,
+            group=self.group,
             own_group=self.arm == CONTROL,
             trace_id=asked.request.trace_id,
             marks={
@@ -246,14 +286,18 @@ class SilentCall:
         return TimeoutError(f"no whole answer within timeout_s={self._policy.timeout_s:g} s")
 
     def _finish(self, seen: Seen, started: float | None) -> None:
+        if seen.attempts is not None:
+            # a call that was cut off by its loop's end had been sent, and counts
+            seen = replace(seen, attempts=seen.attempts + self._cut_off)
+        if not self._done:
+            self._tell(Ended(self._recorder.read(seen, self._asked.request), started, seen.retry_after_s))
+
+    def _tell(self, ended: Ended) -> None:
         with self._lock:
             if self._done:
                 return
             self._done = True
-        if seen.attempts is not None:
-            # a call that was cut off by its loop's end had been sent, and counts
-            seen = replace(seen, attempts=seen.attempts + self._cut_off)
         try:
-            self._on_done(self, seen, started)
+            self._on_done(self, ended)
         except Exception as fault:
             self._on_fault(fault)

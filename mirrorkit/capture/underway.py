@@ -1,5 +1,6 @@
 """What is under way: which requests may still become rows, by when they started."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -34,30 +35,38 @@ class UnderWay:
         # A start must be among those open before anyone can read a later time.
         self._lock = Lock()
         self._latest = datetime.min.replace(tzinfo=UTC)
-        # Changed and copied in single steps of the interpreter, as the garbage collector may end a request
-        # anywhere: leaving takes no lock.
-        self._open: set[tuple[datetime, str | None]] = set()
+        # By start, so that the first is the oldest; who has still to leave. Changed and read in single steps
+        # of the interpreter, as the garbage collector may end a request anywhere: leaving takes no lock.
+        self._open: OrderedDict[datetime, set[str | None]] = OrderedDict()
 
     def enter(self) -> datetime:
         """A request starts now, later than every other: its start (UTC), which is its name here."""
         with self._lock:
             started_at = self._next()
-            self._open.add((started_at, None))
+            self._open[started_at] = {None}
             return started_at
 
     def expect(self, started_at: datetime, arms: Iterable[str]) -> None:
         """Silent calls of these arms are about to be made for a request that is under way."""
-        self._open.update([(started_at, arm) for arm in arms])
+        self._open[started_at].update(arms)
 
     def leave(self, started_at: datetime, arm: str | None = None) -> None:
         """This arm's pair is recorded, or will never come; without an arm: it is settled what is expected."""
-        self._open.discard((started_at, arm))
+        left = self._open.get(started_at)
+        if left is not None:
+            left.discard(arm)
+            if not left:
+                self._open.pop(started_at, None)
 
     def oldest(self) -> datetime:
         """The start of the oldest request under way, else now: what started before is recorded, all of it."""
         with self._lock:
             now = self._next()
-        return min((started_at for started_at, _ in self._open.copy()), default=now)
+        while True:
+            try:
+                return next(iter(self._open), now)
+            except RuntimeError:  # another thread changed it in between
+                continue
 
     def _next(self) -> datetime:
         now = self._clock()

@@ -8,6 +8,7 @@ from typing import Any
 from mirrorkit.capture.observe import (
     Seen,
     Usage,
+    asked_to_wait_s,
     content_of,
     field_of,
     is_timeout,
@@ -168,6 +169,7 @@ class Watch:
             overhead_s=overhead_ms / 1_000 if isinstance(overhead_ms, int | float) else None,
             call_id=hidden.get("litellm_call_id"),
             response_cost=hidden.get("response_cost"),
+            retry_after_s=asked_to_wait_s(error),
             **content,
         )
 

@@ -113,7 +113,8 @@ def _is_unique(ids: pl.Series) -> bool:
 def _once(frame: pl.DataFrame) -> pl.DataFrame:
     """Each pair once: of a pair that two recordings have, with the later label and the later judgement."""
     first = frame.unique("pair_id", keep="first", maintain_order=True)
-    for at, said in _SAID.items():
+    for at, names in _SAID.items():
+        said = [name for name in names if name in frame.columns]
         latest = (
             frame.select("pair_id", at, *said)
             .sort(at, descending=True, nulls_last=True, maintain_order=True)

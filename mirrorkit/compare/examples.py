@@ -3,6 +3,7 @@
 import polars as pl
 
 from mirrorkit.compare.evidence import by_arm, draw, narrowed
+from mirrorkit.compare.gathered import with_texts
 from mirrorkit.compare.plan import Plan
 from mirrorkit.errors import CompareError
 from mirrorkit.records import CONTROL
@@ -16,14 +17,23 @@ SHOWN = (
 _RANKED = {"pair_id": pl.String, "difference": pl.Float64, "extent": pl.Float64}
 
 
-def examples(frame: pl.DataFrame, plan: Plan, metric: str, n: int) -> pl.DataFrame:
+def examples(
+    frame: pl.DataFrame,
+    plan: Plan,
+    metric: str,
+    n: int,
+    arm: str | None = None,
+    lazy: pl.LazyFrame | None = None,
+) -> pl.DataFrame:
     """The `n` pairs whose sides differ most in a metric, the most different first.
 
     `frame` is measured. `difference` is silent minus primary; for times and speed the ratio; for likeness
     1 minus it; for a user's metric its value, the worst first. Control pairs, where the primary differs from
-    itself, are shown only if there are no others.
+    itself, are shown only if there are no others, or `arm` asks for them. Where the frame is without texts,
+    `lazy` is the record that has them.
 
-    Raises CompareError for a metric that there is not, or an `n` below 1.
+    Raises CompareError for a metric or an arm that there is not, or an `n` below 1; RecordingError if texts
+    cannot be read.
     """
     if metric not in plan.names():
         raise CompareError(f"there is no metric {metric!r}; there are {', '.join(plan.names())}")
@@ -32,8 +42,10 @@ def examples(frame: pl.DataFrame, plan: Plan, metric: str, n: int) -> pl.DataFra
     chosen = plan.metric(metric)
     of_arms = by_arm(narrowed(frame, [chosen]))
     parts = [pl.DataFrame(schema=_RANKED)]
-    for arm, pairs in of_arms.items():
-        if arm == CONTROL and len(of_arms) > 1:
+    if arm is not None and arm not in of_arms:
+        raise CompareError(f"there is no arm {arm!r}; there are {', '.join(of_arms)}")
+    for each, pairs in of_arms.items():
+        if each != arm and (arm is not None or (each == CONTROL and len(of_arms) > 1)):
             continue
         evidence = draw(pairs, chosen, keep=["pair_id"])
         values = pl.Series("difference", evidence.values, dtype=pl.Float64)
@@ -50,4 +62,5 @@ def examples(frame: pl.DataFrame, plan: Plan, metric: str, n: int) -> pl.DataFra
             evidence.pairs.select("pair_id").with_columns(values.alias("difference"), extent.alias("extent"))
         )
     most = pl.concat(parts).sort("extent", descending=True, nulls_last=True, maintain_order=True).head(n)
-    return most.join(frame, on="pair_id", how="left", maintain_order="left").select(SHOWN)
+    shown = most.join(frame, on="pair_id", how="left", maintain_order="left")
+    return with_texts(shown, lazy).select(SHOWN)

@@ -180,10 +180,6 @@ def _speed(side: str) -> pl.Expr:
     return pl.col(f"{side}_output_tokens") / pl.col(f"{side}_latency_s")
 
 
-def _length(side: str) -> pl.Expr:
-    return pl.col(f"{side}_output").str.len_chars()
-
-
 def _same(name: str) -> pl.Expr:
     return pl.col(f"primary_{name}") == pl.col(f"silent_{name}")
 
@@ -317,7 +313,13 @@ _EACH = (
         (NOT_OK, _unknown("finish reason unknown", _column("finish_reason"))),
         better="higher",
     ),
-    _totals("output_length", "characters", _length, NOT_OK, _unknown("no text", _column("output"))),
+    _totals(
+        "output_length",
+        "characters",
+        _column("output_length"),
+        NOT_OK,
+        _unknown("no text", _column("output_length")),
+    ),
     _share(
         "json_valid",
         _column("json_valid"),

@@ -176,6 +176,8 @@ def _late_arms(pairs: pl.DataFrame) -> Iterator[Pitfall]:
     silent = pairs.filter(pl.col("arm") != CONTROL)
     for arm in arms_by_start(silent)[1:]:
         start = silent.filter(pl.col("arm") == arm)["started_at"].min()
+        if start is None:
+            continue
         before = silent.filter((pl.col("arm") != arm) & (pl.col("started_at") < start))
         most = before["arm"].value_counts()["count"].max() if before.height else 0
         if isinstance(most, int) and most >= BURN_IN:

@@ -6,6 +6,7 @@ import polars as pl
 
 from mirrorkit.compare import wording
 from mirrorkit.compare.estimates import as_table, estimate
+from mirrorkit.compare.gathered import TEXTS
 from mirrorkit.compare.plan import Plan
 from mirrorkit.errors import CompareError
 
@@ -29,6 +30,13 @@ def by(
     expression = pl.col(part) if isinstance(part, str) else part
     if not isinstance(expression, pl.Expr):
         raise CompareError(f"by({part!r}): give the name of a column or a Polars expression")
+    if absent := [
+        name for name in TEXTS if name in expression.meta.root_names() and name not in frame.columns
+    ]:
+        raise CompareError(
+            f"by: {absent[0]!r} is a long text, which the comparison of a lazy frame does not hold: make a "
+            'column of what you need of it, as by lazy.with_columns(part=...), compare, and use by("part")'
+        )
     try:
         sliced = frame.with_columns(expression.alias("slice"))
     except Exception as error:  # Polars raises its own, and whatever a function in the expression does

@@ -112,6 +112,12 @@ def read_kept(path: FilePath) -> dict[str, str]:
     }
 
 
+def check_readable(path: Path) -> None:
+    """Raise RecordingError if a Parquet file is none, or of a newer schema version than is known."""
+    with _naming(path), path.open("rb") as file:
+        _check_version(pl.read_parquet_metadata(file), path)
+
+
 def conform(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with the columns of the schema, in their order and types, and any others after them.
 
@@ -144,14 +150,9 @@ primary_status, silent_status; it has prompt
 def _conform(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     if frame.schema == pl.Schema(SCHEMA.columns):
         return frame
-    missing = [column for column in ESSENTIAL if column not in frame.columns]
-    if missing:
-        lacks = "the columns" if len(missing) > 1 else "the column"
-        raise RecordingError(
-            f"{name} is no recording: it lacks {lacks} {', '.join(missing)}; it has {_listed(frame.columns)}"
-        )
+    check_essential(frame.columns, name)
     known = [
-        _fitted(frame[column], kind, name)
+        fitted(frame[column], kind, name)
         if column in frame.columns
         else pl.repeat(None, frame.height, dtype=kind, eager=True).alias(column)
         for column, kind in SCHEMA.columns.items()
@@ -160,16 +161,26 @@ def _conform(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     return pl.DataFrame([*known, *others])
 
 
-def _fitted(column: pl.Series, kind: pl.DataType, name: str) -> pl.Series:
+def check_essential(columns: list[str], name: str) -> None:
+    """Raise RecordingError if a frame with these columns is no recording; `name` is the frame's."""
+    missing = [column for column in ESSENTIAL if column not in columns]
+    if missing:
+        lacks = "the columns" if len(missing) > 1 else "the column"
+        raise RecordingError(
+            f"{name} is no recording: it lacks {lacks} {', '.join(missing)}; it has {_listed(columns)}"
+        )
+
+
+def fitted(column: pl.Series, kind: pl.DataType, name: str) -> pl.Series:
     """The column as this type, or a RecordingError that says why not."""
     if column.dtype == kind:
         return column
     try:
-        fitted = _parsed(column, kind) if column.dtype == pl.String else _cast(column, kind)
+        made = _parsed(column, kind) if column.dtype == pl.String else _cast(column, kind)
     except (pl.exceptions.PolarsError, ValueError) as error:
         mismatch = f"column '{column.name}' of {name} is {column.dtype} and cannot be made {kind}"
-        raise RecordingError(f"{mismatch}: {_first_line(error)}") from error
-    return fitted.alias(column.name)
+        raise RecordingError(f"{mismatch}: {first_line(error)}") from error
+    return made.alias(column.name)
 
 
 def _parsed(column: pl.Series, kind: pl.DataType) -> pl.Series:
@@ -267,7 +278,7 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except pl.exceptions.PolarsError as error:
-        raise RecordingError(f"'{path}' cannot be read as {path.suffix}: {_first_line(error)}") from error
+        raise RecordingError(f"'{path}' cannot be read as {path.suffix}: {first_line(error)}") from error
 
 
 @contextmanager
@@ -287,7 +298,7 @@ def _replacing(path: FilePath) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except pl.exceptions.PolarsError as error:
-        raise RecordingError(f"'{path}' could not be written: {_first_line(error)}") from error
+        raise RecordingError(f"'{path}' could not be written: {first_line(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -301,5 +312,6 @@ def _listed(names: list[str], most: int = 10) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without the many lines that Polars adds."""
     return str(error).strip().partition("\n")[0]

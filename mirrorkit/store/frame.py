@@ -1,18 +1,20 @@
 """Pairs come in one by one, a frame goes out; a look costs what is new since the last one."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Self
 
 import polars as pl
 
-from mirrorkit.errors import LabelError
-from mirrorkit.records import SCHEMA, Call, Judgement, Pair
-from mirrorkit.store import labels
+from mirrorkit.errors import ConfigError, LabelError
+from mirrorkit.records import SCHEMA, Judgement, Pair
+from mirrorkit.store import chunks, labels
+from mirrorkit.store.journal import Journal
+from mirrorkit.store.rows import rows
 
-_Record = TypeVar("_Record", Pair, Call)
+_AT_ONCE = 512
+"""Pairs that may wait for a look: as rows they take half of the memory."""
 
 
 def _now() -> datetime:
@@ -23,36 +25,71 @@ class FrameStore:
     """An append-only, thread-safe store of pairs, read as a frame with one row each.
 
     A look turns only the pairs that are new into rows. Those rows are one more chunk, and chunks
-    are merged when they are of like size, so n pairs are in O(log n) chunks. What is said of a pair
+    are merged when they are of like size, so n pairs are in few chunks. What is said of a pair
     later, its labels, is put into its row at the next look; frames handed out earlier stay as they are.
 
-    `recorded` are pairs that were recorded before, with the columns of the schema and maybe others;
-    `clock` tells when a label is set.
+    Args:
+        recorded: pairs that were recorded before, with the columns of the schema and maybe others.
+        clock: tells when a label is set.
+        journal: where each pair goes before it is in the frame, and labels and verdicts too. Pairs that it
+            has already come first in the frame; they are read at the first look.
+        most: pairs that are kept in memory; older ones are in the journal alone.
+        complete_before: tells the start of the oldest request under way, for the journal.
+
+    Raises ConfigError for `most` without a journal, or less than 1.
 
     >>> store = FrameStore()
     >>> len(store), store.frame().shape[0]
     (0, 0)
     """
 
-    def __init__(self, recorded: pl.DataFrame | None = None, *, clock: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self,
+        recorded: pl.DataFrame | None = None,
+        *,
+        clock: Callable[[], datetime] = _now,
+        journal: Journal | None = None,
+        most: int | None = None,
+        complete_before: Callable[[], datetime | None] = lambda: None,
+    ) -> None:
+        if most is not None and (journal is None or most < 1):
+            raise ConfigError(f"max_pairs_in_memory={most!r} takes a journal, and a number of 1 or more")
         self._appending = Lock()  # guards _new, _said and _count; held for an instant
-        self._looking = Lock()  # guards _chunks and _frame; held while rows are built
+        self._looking = Lock()  # guards the rest; held while rows are built
         self._new: list[Pair] = []
         self._said: list[labels.Annotation] = []
         self._frame = SCHEMA.frame() if recorded is None else recorded.clone()
         self._chunks: list[pl.DataFrame] = [] if self._frame.is_empty() else [self._frame]
         self._count = self._frame.height
-        self._clock = clock
+        self._clock, self._journal, self._most, self._before = clock, journal, most, complete_before
+        self._recalled = journal is None
+        self._looks = "[]"
 
     def __len__(self) -> int:
+        with self._looking:
+            self._recall()
         with self._appending:
             return self._count
 
+    @property
+    def journal(self) -> Journal | None:
+        """Where pairs go before they are in the frame."""
+        return self._journal
+
     def append(self, pair: Pair) -> None:
-        """Add a pair; cheap, and never waits for a look that is under way."""
-        with self._appending:
-            self._new.append(pair)
-            self._count += 1
+        """Add a pair, to the journal first; cheap, and never waits for a look that is under way."""
+        try:
+            if self._journal is not None:
+                self._journal.append(pair, self._before())
+        finally:
+            with self._appending:
+                self._new.append(pair)
+                self._count += 1
+        if len(self._new) >= _AT_ONCE and self._looking.acquire(blocking=False):
+            try:
+                self._take_in()
+            finally:
+                self._looking.release()
 
     def label(self, pair_id: str, preference: str | None, note: str | None) -> None:
         """Set a person's preference on a pair, or take it back; see `labels.label`.
@@ -70,26 +107,86 @@ class FrameStore:
         """Set a judge's verdict on a pair."""
         self._annotate(labels.verdict(pair_id, judgement))
 
+    def looked(self, looks: str) -> None:
+        """Keep the looks that were taken so far in the journal, where there is one."""
+        self._looks = looks
+        if self._journal is not None:
+            self._journal.looked(looks)
+
+    @property
+    def looks(self) -> str:
+        """The looks that were taken so far, those of earlier sessions on the journal too."""
+        with self._looking:
+            self._recall()
+            return self._looks
+
     def frame(self) -> pl.DataFrame:
-        """All pairs so far, one row each, in the order of appending; changing it changes no other look.
+        """The pairs so far, one row each, in the order of appending; changing it changes no other look.
 
         A value that Polars cannot store (a lone surrogate in a text, an int beyond 64 bits) is
-        escaped if it is text, null otherwise; its row is there.
+        escaped if it is text, null otherwise; its row is there. Where `most` was given, these are the newest.
         """
         with self._looking:
+            self._recall()
             self._take_in()
-            return self._frame.clone()
+            return self._frame.clone() if self._most is None else self._frame.tail(self._most)
+
+    def lazy(self) -> pl.LazyFrame | None:
+        """All pairs, from the journal, where there are more than `most`; None where `frame` has them all.
+
+        Raises RecordingError if the journal cannot be read.
+        """
+        with self._looking:
+            self._recall()
+            self._take_in()
+            if self._journal is None or not self._hides():
+                return None
+        return self._journal.everything().labelled()
+
+    def forked(self) -> Self:
+        """An empty store for a forked child, on a journal of its own at the same place; call it there.
+
+        What was in memory stays the parent's, and is recorded by it.
+        """
+        journal = None if self._journal is None else self._journal.forked()
+        return type(self)(clock=self._clock, journal=journal, most=self._most, complete_before=self._before)
 
     def _has(self, pair_id: object) -> bool:
         if not isinstance(pair_id, str):
             return False
         with self._looking:
+            self._recall()
             self._take_in()
-            return any((chunk.get_column("pair_id") == pair_id).any() for chunk in self._chunks)
+            if any((chunk.get_column("pair_id") == pair_id).any() for chunk in self._chunks):
+                return True
+            if self._journal is None or not self._hides():
+                return False
+        named = self._journal.everything().pairs.filter(pl.col("pair_id") == pair_id)
+        return bool(named.select(pl.len()).collect(engine="streaming").item())
+
+    def _hides(self) -> bool:
+        return self._most is not None and self._count > self._most
 
     def _annotate(self, annotation: labels.Annotation) -> None:
+        if self._journal is not None:
+            self._journal.said(annotation)
         with self._appending:
             self._said.append(annotation)
+
+    def _recall(self) -> None:
+        """Read what earlier sessions left in the journal; once."""
+        if self._recalled or self._journal is None:
+            return
+        read = self._journal.earlier()
+        pairs = read.labelled().select(list(SCHEMA.columns))
+        count = pairs.select(pl.len()).collect(engine="streaming").item()
+        earlier = (pairs if self._most is None else pairs.tail(self._most)).collect(engine="streaming")
+        held = [earlier, *self._chunks] if earlier.height else self._chunks
+        with self._appending:
+            self._count += count
+            self._looks = read.said.looks if self._looks == "[]" else self._looks
+            self._chunks, self._frame = held, chunks.put_together(held)
+            self._recalled = True
 
     def _take_in(self) -> None:
         """Make rows of what is new; what it is made of is let go last, so that an interrupt loses none."""
@@ -97,73 +194,12 @@ class FrameStore:
             new, said = self._new.copy(), self._said.copy()
         if not new and not said:
             return
-        chunks = _merged([*self._chunks, _rows(new)]) if new else self._chunks
+        held = chunks.merged([*self._chunks, rows(new)]) if new else self._chunks
         if said:
-            chunks = [labels.annotated(chunk, said) for chunk in chunks]
-        frame = pl.concat(chunks, rechunk=False) if chunks else self._frame
+            held = [labels.annotated(chunk, said) for chunk in held]
+        if self._most is not None:
+            held = chunks.newest(held, self._most)
+        frame = chunks.put_together(held)
         with self._appending:
             self._new, self._said = self._new[len(new) :], self._said[len(said) :]
-            self._chunks, self._frame = chunks, frame
-
-
-def _merged(chunks: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
-    """The same rows in chunks of which each is at least twice as long as the next.
-
-    Each merge makes the chunk that a row is in at least half as long again, so a row is copied
-    O(log n) times in all.
-    """
-    keep, rows = len(chunks) - 1, chunks[-1].height
-    while keep and chunks[keep - 1].height < 2 * rows:
-        keep -= 1
-        rows += chunks[keep].height
-    return [*chunks[:keep], pl.concat(chunks[keep:], rechunk=True)]
-
-
-def _rows(pairs: Sequence[Pair]) -> pl.DataFrame:
-    """The pairs as rows; those that Polars refuses are searched by halves, and repaired."""
-    try:
-        return SCHEMA.frame(pairs)
-    except Exception:  # it refuses a value with many types of error, of Python's and its own
-        if len(pairs) == 1:
-            return _repaired(pairs[0])
-        middle = len(pairs) // 2
-        return pl.concat([_rows(pairs[:middle]), _rows(pairs[middle:])])
-
-
-def _repaired(pair: Pair) -> pl.DataFrame:
-    """The row of a pair that Polars refuses, with text escaped and null for what it still refuses."""
-    primary, silent = _mended(pair.primary, "primary_"), _mended(pair.silent, "silent_")
-    return SCHEMA.frame([replace(_mended(pair), primary=primary, silent=silent)])
-
-
-def _mended(record: _Record, prefix: str = "") -> _Record:
-    """The record with each value made storable in its column, which is called prefix + field."""
-    columns = {f.name: f"{prefix}{f.name}" for f in fields(record)}
-    values = {
-        name: _storable(column, getattr(record, name))
-        for name, column in columns.items()
-        if column in SCHEMA.columns
-    }
-    return replace(record, **values)
-
-
-def _storable(column: str, value: Any) -> Any:
-    """The value, or the next best that the column can hold.
-
-    >>> _storable("note", "half of a smile: \\ud83d"), _storable("primary_attempts", 2**70)
-    ('half of a smile: \\\\ud83d', None)
-    """
-    value = _escaped(value)
-    try:
-        pl.DataFrame([(value,)], schema={column: SCHEMA.columns[column]}, orient="row")
-    except Exception:
-        return None
-    return value
-
-
-def _escaped(value: Any) -> Any:
-    if isinstance(value, str):
-        return labels.storable(value)
-    if isinstance(value, tuple | list):
-        return [_escaped(item) for item in value]
-    return value
+            self._chunks, self._frame = held, frame

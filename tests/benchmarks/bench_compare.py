@@ -1,8 +1,10 @@
 """Comparing a million pairs, outputs left out, beside a plain Polars aggregate of the same columns.
 
+Then comparing pairs with texts, outputs and all: of a frame in memory and of a lazy one, without the texts.
+
     python tests/benchmarks/bench_compare.py
 
-Both read the same Parquet file, in turn and warm, in one process; what is compared are the medians over the
+All read the same Parquet file, in turn and warm, in one process; what is compared are the medians over the
 rounds, and the ratios within a round. Memory is the high-water mark of a process of its own, over what the
 process took before it read the file and after a comparison of a few pairs, in times the size of the columns.
 """
@@ -53,7 +55,9 @@ NUMBERS = [
     ),
 ]
 LEVELS = (0.5, 0.95, 0.99)
-AGGREGATE, COMPARE = "Polars aggregate", "mirrorkit.compare"
+TEXTS = {"messages": 500, "primary_output": 800, "silent_output": 800}
+"""Characters of each text."""
+AGGREGATE, COMPARE, LAZILY = "Polars aggregate", "mirrorkit.compare", "mirrorkit.compare, lazily"
 
 
 def pairs(count: int) -> pl.DataFrame:
@@ -101,6 +105,24 @@ def pairs(count: int) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
+def with_texts(count: int, path: Path) -> int:
+    """Write such pairs with texts, and as many bytes as these have are what it gives."""
+    random = np.random.default_rng(2)
+    letters = random.choice(list("abcdefghijklmnopqrstuvwxyz     "), 4_000_000)
+    pool = "".join(letters)
+    texts = {}
+    for name, length in TEXTS.items():
+        at = random.integers(0, len(pool) - length, count)
+        texts[name] = pl.Series([pool[start : start + length] for start in at])
+    # of the answers one half is the same, another differs in its end
+    other = pl.col("primary_output").str.head(700) + pl.col("silent_output").str.tail(100)
+    frame = pairs(count).with_columns(**texts)
+    chosen = pl.when(pl.int_range(count) % 2 == 0).then("primary_output").otherwise(other)
+    frame = frame.with_columns(chosen.alias("silent_output"))
+    frame.write_parquet(path)
+    return count * sum(TEXTS.values())
+
+
 def aggregate(path: Path) -> pl.DataFrame:
     return (
         pl.scan_parquet(path)
@@ -116,9 +138,17 @@ def comparison(path: Path) -> mk.Comparison:
     return mk.compare(pl.read_parquet(path, columns=READ), outputs=False, progress=False)
 
 
+def lazily(path: Path) -> mk.Comparison:
+    return mk.compare(pl.scan_parquet(path).select(READ), outputs=False, progress=False)
+
+
 def times(path: Path, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each round, the two in turn."""
-    runs: dict[str, Callable[[Path], object]] = {AGGREGATE: aggregate, COMPARE: comparison}
+    """Seconds of each round, one after the other."""
+    runs: dict[str, Callable[[Path], object]] = {
+        AGGREGATE: aggregate,
+        COMPARE: comparison,
+        LAZILY: lazily,
+    }
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
@@ -140,12 +170,12 @@ def _high_water() -> int:
     return _bytes("VmHWM")
 
 
-def memory(path: Path, name: str) -> dict[str, int]:
+def memory(path: Path, name: str) -> dict[str, float]:
     """Bytes that a run takes at most and, of a comparison, those of the columns it reads; in this process."""
     mk.compare(pl.read_parquet(path, columns=READ, n_rows=2_000), outputs=False, progress=False)
     before = _high_water()
-    if name == AGGREGATE:
-        aggregate(path)
+    if name != COMPARE:
+        {AGGREGATE: aggregate, LAZILY: lazily}[name](path)
         return {"peak": _high_water() - before}
     frame = pl.read_parquet(path, columns=READ)
     size, read = int(frame.estimated_size()), _high_water() - before
@@ -156,51 +186,89 @@ def memory(path: Path, name: str) -> dict[str, int]:
     return {"peak": max(peak - before, read), "columns": size, "reading": read, "added": peak - loaded}
 
 
-def _memory_of(path: Path, name: str) -> dict[str, int]:
+def memory_with_texts(path: Path, name: str) -> dict[str, float]:
+    """Bytes that a comparison of pairs and their texts takes at most, and its seconds; in this process."""
+    mk.compare(pl.read_parquet(path, n_rows=2_000), progress=False)
+    before, start = _high_water(), time.perf_counter()
+    mk.compare(pl.scan_parquet(path) if name == LAZILY else pl.read_parquet(path), progress=False)
+    return {"peak": _high_water() - before, "seconds": time.perf_counter() - start}
+
+
+def _memory_of(path: Path, name: str, what: str = "--memory") -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, __file__, "--memory", name, str(path)], capture_output=True, text=True, check=True
+        [sys.executable, __file__, what, name, str(path)], capture_output=True, text=True, check=True
     )
-    found: dict[str, int] = json.loads(done.stdout)
+    found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--memory", nargs=2, metavar=("RUN", "FILE"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.memory:
-        print(json.dumps(memory(Path(options.memory[1]), options.memory[0])))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pairs.parquet"
-        pairs(options.pairs).write_parquet(path)
-        taken = times(path, options.rounds)
-        peaks = {name: _memory_of(path, name) for name in taken}
-    ratios = [ours / plain for plain, ours in zip(taken[AGGREGATE], taken[COMPARE], strict=True)]
+def of_numbers(count: int, rounds: int, path: Path) -> dict[str, Any]:
+    """What a million pairs take without their texts; it is printed, too."""
+    pairs(count).write_parquet(path)
+    taken = times(path, rounds)
+    peaks = {name: _memory_of(path, name) for name in taken}
     size = peaks[COMPARE]["columns"]
-    result = {
-        "pairs": options.pairs,
+    ratios = {
+        name: [ours / plain for plain, ours in zip(taken[AGGREGATE], taken[name], strict=True)]
+        for name in (COMPARE, LAZILY)
+    }
+    result: dict[str, Any] = {
+        "pairs": count,
         "seconds": {name: statistics.median(each) for name, each in taken.items()},
-        "ratio": {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)},
+        "ratio": {
+            name: {"median": statistics.median(each), "lowest": min(each), "highest": max(each)}
+            for name, each in ratios.items()
+        },
         "columns_bytes": size,
         "reading_over_columns": peaks[COMPARE]["reading"] / size,
         "added_over_columns": peaks[COMPARE]["added"] / size,
         "peak_over_columns": {name: each["peak"] / size for name, each in peaks.items()},
     }
-    print(f"{options.pairs:,} pairs, medians of {options.rounds} rounds; columns read: {size / 1e6:,.0f} MB")
-    print(f"{'':<20}{'seconds':>10}{'peak / columns':>17}")
+    print(f"{count:,} pairs, medians of {rounds} rounds; columns read: {size / 1e6:,.0f} MB")
+    print(f"{'':<28}{'seconds':>10}{'peak / columns':>17}")
     for name in taken:
-        peak = result["peak_over_columns"][name]
-        print(f"{name:<20}{result['seconds'][name]:>10.2f}{peak:>17.2f}")
-    print(f"{'reading alone':<20}{'':>10}{result['reading_over_columns']:>17.2f}")
-    print(f"{'comparing, beside':<20}{'':>10}{result['added_over_columns']:>17.2f}  goal 2 at most")
-    low, high = result["ratio"]["lowest"], result["ratio"]["highest"]
-    print(
-        f"{COMPARE} / {AGGREGATE}: {result['ratio']['median']:.2f} ({low:.2f} – {high:.2f}), goal 4 at most"
-    )
+        print(f"{name:<28}{result['seconds'][name]:>10.2f}{result['peak_over_columns'][name]:>17.2f}")
+    print(f"{'reading alone':<28}{'':>10}{result['reading_over_columns']:>17.2f}")
+    print(f"{'comparing, beside':<28}{'':>10}{result['added_over_columns']:>17.2f}  goal 2 at most")
+    for name, ratio in result["ratio"].items():
+        spread = f"({ratio['lowest']:.2f} – {ratio['highest']:.2f})"
+        print(f"{name} / {AGGREGATE}: {ratio['median']:.2f} {spread}, goal 4 at most")
+    return result
+
+
+def of_texts(count: int, path: Path) -> dict[str, Any]:
+    """What pairs with texts take at most; it is printed, too."""
+    size = with_texts(count, path)
+    found = {name: _memory_of(path, name, "--memory-with-texts") for name in (COMPARE, LAZILY)}
+    print(f"{count:,} pairs with texts, outputs compared; texts: {size / 1e6:,.0f} MB")
+    print(f"{'':<28}{'seconds':>10}{'peak / texts':>17}")
+    for name, each in found.items():
+        print(f"{name:<28}{each['seconds']:>10.2f}{each['peak'] / size:>17.2f}")
+    return {
+        "pairs": count,
+        "texts_bytes": size,
+        "seconds": {name: each["seconds"] for name, each in found.items()},
+        "peak_over_texts": {name: each["peak"] / size for name, each in found.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=1_000_000)
+    parser.add_argument("--pairs-with-texts", type=int, help="by default two fifths of --pairs")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    for what in ("--memory", "--memory-with-texts"):
+        parser.add_argument(what, nargs=2, metavar=("RUN", "FILE"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    for asked, run in ((options.memory, memory), (options.memory_with_texts, memory_with_texts)):
+        if asked:
+            print(json.dumps(run(Path(asked[1]), asked[0])))
+            return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pairs.parquet"
+        result = of_numbers(options.pairs, options.rounds, path)
+        result["with_texts"] = of_texts(options.pairs_with_texts or 2 * options.pairs // 5, path)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1))
 

@@ -1,152 +1,160 @@
-"""CPU time of a request: a plain Router, LiteLLM's own `silent_model`, and a session, side by side.
+"""CPU time of a request: a plain Router, LiteLLM's own `silent_model`, and sessions, side by side.
 
-    python tests/benchmarks/bench_cpu.py
+    python tests/benchmarks/bench_cpu.py [--variants plain,litellm,shared,process] [--quick]
 
 Each round runs every variant once, in turn, warm, against a simulator in a process of its own, and counts
-this process's CPU time (all threads) until every answer, silent ones included, is in. What is compared are
-the medians over the rounds of each variant, and of the ratios within a round.
+this process's CPU time (all threads, no children) until every answer, silent ones included, is in. Beside it
+stands the CPU time of the child that makes the silent calls of `isolation="process"`. What is compared are
+the medians over the rounds of each variant, of the ratios and of the differences within a round.
 """
 
 import argparse
 import asyncio
 import gc
-import json
-import os
 import statistics
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+from tables import Goal, Spread, finish, show
+from variants import (
+    LABELS,
+    LITELLM,
+    MESSAGES,
+    NAMES,
+    PLAIN,
+    PROCESS,
+    SHARED,
+    Contest,
+    Variant,
+    chosen,
+    cpu_of,
+)
 
-import litellm
-
-import mirrorkit as mk
 from mirrorkit.simulator import SimulatedModel, SimulatorProcess
 
-MESSAGES = [
-    {"role": "system", "content": "You are a support agent of a parcel service. Answer in one sentence."},
-    {"role": "user", "content": "Where is my parcel? It was to come on Monday, and it is Thursday."},
-]
 MODELS = (SimulatedModel("gpt-4o", ttft_s=0.01), SimulatedModel("gpt-4o-mini", ttft_s=0.01))
-PLAIN, LITELLM, SESSION = "plain Router", "LiteLLM silent_model", "mirrorkit session"
+STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-async def _spread(call: Callable[..., Any], requests: int, concurrency: int, **kwargs: Any) -> None:
+async def _spread(variant: Variant, requests: int, concurrency: int, **kwargs: Any) -> None:
     turns = iter(range(requests))
 
     async def work() -> None:
         for _ in turns:
-            answer = await call(model="chat", messages=MESSAGES, **kwargs)
+            answer = await variant.acompletion(model="chat", messages=MESSAGES, **kwargs)
             if kwargs.get("stream"):
                 async for _chunk in answer:
                     pass
 
     await asyncio.gather(*(work() for _ in range(concurrency)))
+    await variant.settle()
 
 
-def _settle_litellm_threads() -> None:
-    for thread in threading.enumerate():
-        if thread.daemon and getattr(thread, "_target", None) is not None:
-            name = getattr(thread._target, "__name__", "")  # type: ignore[attr-defined]
-            if name == "_silent_experiment_completion":
-                thread.join()
+def run_async(loop: asyncio.AbstractEventLoop, variant: Variant, requests: int, **kwargs: Any) -> None:
+    """Send so many, eight at once, and wait until all is done."""
+    loop.run_until_complete(_spread(variant, requests, 8, **kwargs))
 
 
-class Variants:
-    """The three ways to send the same requests, each on a Router of its own."""
-
-    def __init__(self, sim: SimulatorProcess) -> None:
-        def router(**chat: Any) -> litellm.Router:
-            return litellm.Router(
-                [sim.deployment("chat", "gpt-4o", **chat), sim.deployment("next", "gpt-4o-mini")],
-                num_retries=0,
-            )
-
-        self.plain = router()
-        self.litellm = router(silent_model="next")
-        self.session = mk.MirrorSession(router(silent_model="next"))
-
-    def run_async(self, loop: asyncio.AbstractEventLoop, name: str, requests: int, stream: bool) -> float:
-        kwargs = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
-
-        async def go() -> None:
-            target: Any = {PLAIN: self.plain, LITELLM: self.litellm, SESSION: self.session}[name]
-            before = asyncio.all_tasks()
-            await _spread(target.acompletion, requests, 8, **kwargs)
-            if name == SESSION:
-                await self.session.adrain()
-            while [t for t in asyncio.all_tasks() - before if "silent" in repr(t.get_coro())]:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)  # LiteLLM offers no event to wait for
-
-        start = time.process_time()
-        loop.run_until_complete(go())
-        return time.process_time() - start
-
-    def run_sync(self, name: str, requests: int) -> float:
-        target: Any = {PLAIN: self.plain, LITELLM: self.litellm, SESSION: self.session}[name]
-        start = time.process_time()
-        for _ in range(requests):
-            target.completion(model="chat", messages=MESSAGES)
-        if name == SESSION:
-            self.session.drain()
-        _settle_litellm_threads()
-        return time.process_time() - start
+def run_sync(variant: Variant, requests: int) -> None:
+    """Send so many, one after the other, and wait until all is done."""
+    for _ in range(requests):
+        variant.completion(model="chat", messages=MESSAGES)
+    variant.settle_blocking()
 
 
-def measure(rounds: int, requests: int) -> list[dict[str, Any]]:
-    """Milliseconds of CPU a request by mode and variant, medians over the rounds, and the ratios."""
-    rows = []
-    loop = asyncio.new_event_loop()
-    with SimulatorProcess(MODELS) as sim:
-        variants = Variants(sim)
-        modes: dict[str, Callable[[str], float]] = {
-            "async": lambda name: variants.run_async(loop, name, requests, stream=False),
-            "async stream": lambda name: variants.run_async(loop, name, requests, stream=True),
-            "sync": lambda name: variants.run_sync(name, requests),
+def measured(contest: Contest, name: str, requests: int, run: Callable[[Variant], None]) -> dict[str, float]:
+    """Milliseconds of CPU a request, of this process and of the child."""
+    variant, child = contest.variants[name], contest.find_child() if name == PROCESS else None
+    gc.collect()
+    theirs = 0.0 if child is None else cpu_of(child)
+    start = time.process_time()
+    with variant.turn():
+        run(variant)
+    taken = time.process_time() - start
+    theirs = 0.0 if child is None else cpu_of(child) - theirs
+    return {"parent": 1_000 * taken / requests, "child": 1_000 * theirs / requests}
+
+
+def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows by mode and variant: medians over the rounds, and the ratios and differences."""
+    rows, requests = [], options.requests
+    with SimulatorProcess(MODELS) as sim, asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        contest = Contest(sim, chosen(options.variants))
+        modes: dict[str, Callable[[Variant], None]] = {
+            "async": lambda variant: run_async(loop, variant, requests),
+            "async stream": lambda variant: run_async(loop, variant, requests, **STREAM),
+            "sync": lambda variant: run_sync(variant, requests),
         }
         for mode, run in modes.items():
-            names = [PLAIN, LITELLM, SESSION]
-            for name in names:
-                run(name)
-            times: dict[str, list[float]] = {name: [] for name in names}
-            for n in range(rounds):
-                # a later place in a round may be a warmer one: each variant has each place
-                for name in names[n % 3 :] + names[: n % 3]:
-                    gc.collect()
-                    times[name].append(1_000 * run(name) / requests)
-            ratios = [ours / theirs for ours, theirs in zip(times[SESSION], times[LITELLM], strict=True)]
-            rows.append(
-                {
-                    "mode": mode,
-                    **{name: statistics.median(values) for name, values in times.items()},
-                    "session / LiteLLM": statistics.median(ratios),
-                    "lowest": min(ratios),
-                    "highest": max(ratios),
-                }
-            )
-        variants.session.close()
-    loop.close()
+            for name in contest.variants:
+                measured(contest, name, requests, run)
+            taken: dict[str, list[dict[str, float]]] = {name: [] for name in contest.variants}
+            for number in range(options.rounds):
+                for name, _ in contest.turns(number):
+                    taken[name].append(measured(contest, name, requests, run))
+            rows += [_row(mode, name, taken) for name in taken]
+        contest.close()
     return rows
+
+
+def _row(mode: str, name: str, taken: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+    mine = [round_["parent"] for round_ in taken[name]]
+    plain = [round_["parent"] for round_ in taken[PLAIN]]
+    theirs = [round_["parent"] for round_ in taken.get(LITELLM, ())]
+    return {
+        "mode": mode,
+        "variant": name,
+        "ms": statistics.median(mine),
+        "above_plain_ms": Spread.of([a - b for a, b in zip(mine, plain, strict=True)]),
+        "over_litellm": Spread.of([a / b for a, b in zip(mine, theirs, strict=True)]) if theirs else None,
+        "child_ms": statistics.median(round_["child"] for round_ in taken[name]),
+    }
+
+
+def goals_of(rows: Sequence[dict[str, Any]]) -> list[Goal]:
+    """What the figures should be, of the variants that ran."""
+    goals = []
+    for row in rows:
+        if row["variant"] == PROCESS:
+            what = f"process, {row['mode']}: ms of the parent above plain"
+            goals.append(Goal(what, row["above_plain_ms"].median, 0.7))
+        if row["variant"] == SHARED and row["over_litellm"] is not None:
+            goals.append(Goal(f"shared, {row['mode']}: over LiteLLM's", row["over_litellm"].median, 1.02))
+    return goals
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--requests", type=int, default=60)
-    parser.add_argument("--json", type=Path, default=Path("bench-cpu.json"))
+    parser.add_argument("--variants", default=",".join(NAMES))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--requests", type=int, default=100)
+    parser.add_argument("--quick", action="store_true", help="does it run? its figures say little")
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rows = measure(options.rounds, options.requests)
-    print(f"CPU ms a request, medians of {options.rounds} rounds of {options.requests} requests")
-    print(f"{'mode':<14}{PLAIN:>15}{LITELLM:>23}{SESSION:>20}{'session / LiteLLM':>20}{'range':>16}")
-    for row in rows:
-        print(
-            f"{row['mode']:<14}{row[PLAIN]:>15.1f}{row[LITELLM]:>23.1f}{row[SESSION]:>20.1f}"
-            f"{row['session / LiteLLM']:>20.3f}{row['lowest']:>9.2f} –{row['highest']:>5.2f}"
-        )
-    options.json.write_text(json.dumps(rows, indent=1))
+    if options.quick:
+        options.rounds, options.requests = 1, 8
+    rows = measure(options)
+    show(
+        "CPU of a request in ms, its silent call included",
+        f"medians of {options.rounds} rounds of {options.requests} requests; this process's, all threads; "
+        "differences and ratios within a round: median (lowest–highest)\n"
+        "goal: process ≤ 0.7 ms above plain, shared ≤ 1.02 × LiteLLM's",
+        ["mode, variant", "CPU ms", "above plain", "/ LiteLLM's", "child's ms"],
+        [
+            [
+                f"{row['mode']}, {LABELS[row['variant']]}",
+                f"{row['ms']:.2f}",
+                row["above_plain_ms"],
+                row["over_litellm"] or "",
+                f"{row['child_ms']:.2f}" if row["variant"] == PROCESS else "",
+            ]
+            for row in rows
+        ],
+    )
+    finish(options.json, rows, goals_of(rows))
 
 
 if __name__ == "__main__":

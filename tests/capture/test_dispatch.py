@@ -6,12 +6,14 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from mirrorkit.capture.dispatch import Dispatcher
+from mirrorkit.capture.room import Room
 from mirrorkit.errors import LoopRunning
 
 LONG = 30
@@ -20,13 +22,19 @@ LONG = 30
 class Job:
     """Waits at its gate, by whichever way it is run, and notes how it ended."""
 
-    def __init__(self, gate: threading.Event | None = None, watch: "Watch | None" = None) -> None:
+    def __init__(
+        self, gate: threading.Event | None = None, watch: "Watch | None" = None, group: str = "next"
+    ) -> None:
         self.gate = gate
         self.watch = watch
+        self.group = group
         self.started = threading.Event()
         self.ended = threading.Event()
         self.endings: list[str] = []
         self._lock = threading.Lock()
+
+    def depart(self, done: Callable[[], None]) -> bool:
+        return False
 
     def run(self) -> None:
         with self.watch or Watch():
@@ -109,12 +117,12 @@ class LoopThread:
 
 
 @pytest.fixture
-def dispatcher() -> Iterator[Callable[[int, int], Dispatcher]]:
+def dispatcher() -> Iterator[Callable[..., Dispatcher]]:
     made: list[Dispatcher] = []
     before = set(threading.enumerate())
 
-    def make(max_in_flight: int, max_waiting: int) -> Dispatcher:
-        made.append(Dispatcher(max_in_flight, max_waiting))
+    def make(max_in_flight: int, max_waiting: int, **options: Any) -> Dispatcher:
+        made.append(Dispatcher(max_in_flight, max_waiting, **options))
         return made[-1]
 
     yield make
@@ -210,6 +218,228 @@ class TestAdmission:
         assert d.drain(LONG)
         assert watch.most == 2
         assert [job.endings for job in jobs] == [["loop" if on_loop else "thread"]] * 20
+
+
+class TestPace:
+    @pytest.mark.parametrize("on_loop", [True, False])
+    def test_jobs_start_at_most_at_the_rate(
+        self, dispatcher: Any, elsewhere: LoopThread, on_loop: bool
+    ) -> None:
+        d, jobs = dispatcher(16, 50, rate=200.0), [Job() for _ in range(11)]
+        began = time.monotonic()
+        assert d.admit(jobs[:6], elsewhere.loop if on_loop else None)
+        assert d.admit(jobs[6:], None)
+        assert d.drain(LONG)
+        assert time.monotonic() - began >= 10 / 200
+        assert [len(job.endings) for job in jobs] == [1] * 11
+
+    def test_those_that_the_rate_holds_back_wait_and_past_max_waiting_are_refused(
+        self, dispatcher: Any
+    ) -> None:
+        d, jobs = dispatcher(4, 2, rate=1e-6), [Job() for _ in range(6)]
+        assert d.admit(jobs[:1], None)
+        assert jobs[0].ended.wait(LONG)
+        assert d.drain(LONG)
+        # four that could be in flight and two that could wait, all of them waiting
+        assert d.admit(jobs, None)
+        assert not d.admit([Job()], None)
+        assert d.drain(0.01) is False
+        d.give_up()
+        assert d.under_way == 0
+
+    def test_only_the_group_that_was_refused_is_given_time(self, dispatcher: Any) -> None:
+        d = dispatcher(4, 10)
+        d.pause("next", 1_000)
+        held, free = [Job(), Job()], [Job(group="other"), Job(group="other")]
+        assert d.admit([held[0], free[0], held[1], free[1]], None)
+        for job in free:
+            assert job.ended.wait(LONG)
+        assert d.drain(0.01) is False
+        assert not any(job.started.is_set() for job in held)
+        assert d.paused.keys() == {"next"}
+        assert 0 < d.paused["next"] <= 1_000
+        d.give_up()
+        assert d.drain(LONG)
+        assert [job.endings for job in held] == [["dropped"]] * 2
+
+    def test_a_group_goes_on_when_its_time_is_over(self, dispatcher: Any, elsewhere: LoopThread) -> None:
+        d, jobs = dispatcher(4, 10), [Job(), Job()]
+        began = time.monotonic()
+        d.pause("next", 0.03)
+        assert d.admit(jobs[:1], None)
+        elsewhere.do(lambda: d.admit(jobs[1:], elsewhere.loop))
+        assert d.drain(LONG)
+        assert time.monotonic() - began >= 0.03
+        assert [job.endings for job in jobs] == [["thread"], ["loop"]]
+        assert d.paused == {}
+
+    def test_what_waits_for_its_time_is_waited_for_when_its_loop_has_ended(self, dispatcher: Any) -> None:
+        d, jobs = dispatcher(1, 10, rate=100.0), [Job() for _ in range(4)]
+
+        async def main() -> None:
+            assert d.admit(jobs, asyncio.get_running_loop())
+
+        asyncio.run(main())
+        # nobody waits for them: they end by themselves
+        for job in jobs:
+            assert job.ended.wait(LONG)
+        assert d.drain(LONG)
+        assert [job.endings for job in jobs] == [["thread"]] * 4
+
+    def test_no_thread_is_left_of_what_waited_for_its_time(self) -> None:
+        before, d = set(threading.enumerate()), Dispatcher(4, 4, rate=1e-6)
+        job = Job()
+        assert d.admit([job, Job()], None)
+        assert job.ended.wait(LONG)
+        mine = set(threading.enumerate()) - before
+        assert any(thread.name == "mirrorkit-alarm" for thread in mine)
+        assert all(thread.daemon for thread in mine if thread.name == "mirrorkit-alarm")
+        d.give_up()
+        assert d.drain(LONG)
+        d.shut_down()
+        for thread in mine:
+            thread.join(LONG)
+        assert not any(thread.is_alive() for thread in mine)
+
+    def test_at_exit_what_waits_for_its_time_is_finished(self) -> None:
+        script = """
+import threading
+from mirrorkit.capture.dispatch import Dispatcher
+
+class Job:
+    group = "next"
+    def depart(self, done): return False
+    def run(self): print("ran")
+    async def arun(self): print("ran")
+    def drop(self): print("dropped")
+
+dispatcher = Dispatcher(4, 100, rate=100.0)
+threading._register_atexit(dispatcher.finish_at_exit)
+dispatcher.admit([Job() for _ in range(10)], None)
+"""
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+        assert done.stdout.split() == ["ran"] * 10, done.stderr[-500:]
+
+
+class TestRoom:
+    @pytest.mark.parametrize("on_loop", [True, False])
+    def test_jobs_wait_while_primaries_need_the_process_and_start_when_they_do_not(
+        self, dispatcher: Any, elsewhere: LoopThread, on_loop: bool
+    ) -> None:
+        # this process is as busy as can be
+        room = Room(cpu_clock=time.monotonic)
+        d, jobs = dispatcher(2, 10, room=room), [Job() for _ in range(5)]
+        with room.primary():
+            assert d.admit(jobs, elsewhere.loop if on_loop else None)
+            assert d.drain(0.05) is False
+            assert not any(job.started.is_set() for job in jobs)
+            assert not d.has_room(8)
+        assert d.has_room(7)
+        d.give_up()
+        assert d.drain(LONG)
+
+    @pytest.mark.parametrize("on_loop", [True, False])
+    def test_nobody_need_ask_for_them_to_start_when_there_is_room(
+        self, dispatcher: Any, elsewhere: LoopThread, on_loop: bool
+    ) -> None:
+        room = Room(cpu_clock=lambda: 0.0)
+        d, jobs = dispatcher(2, 10, room=room), [Job() for _ in range(5)]
+        with room.primary():
+            assert d.admit(jobs, elsewhere.loop if on_loop else None)
+            for job in jobs:
+                assert job.ended.wait(LONG)
+        assert d.drain(LONG)
+        assert [job.endings for job in jobs] == [["loop" if on_loop else "thread"]] * 5
+
+    def test_what_a_loop_that_ended_was_to_start_is_started_all_the_same(self, dispatcher: Any) -> None:
+        d, jobs = dispatcher(2, 10, room=Room(cpu_clock=lambda: 0.0)), [Job() for _ in range(5)]
+
+        async def main() -> None:
+            assert d.admit(jobs, asyncio.get_running_loop())
+
+        asyncio.run(main())
+        for job in jobs:
+            assert job.ended.wait(LONG)
+        assert d.drain(LONG)
+        assert [job.endings for job in jobs] == [["thread"]] * 5
+
+
+class Away(Job):
+    """Goes to another process, and comes back when it is told to."""
+
+    def depart(self, done: Callable[[], None]) -> bool:
+        self.done = done
+        self.started.set()
+        return True
+
+    def back(self) -> None:
+        self._end("away")
+        self.done()
+
+
+class BackAtOnce(Away):
+    def depart(self, done: Callable[[], None]) -> bool:
+        super().depart(done)
+        self.back()
+        return True
+
+
+class TestDeparture:
+    def test_a_job_that_is_away_is_in_flight_until_it_is_back(self, dispatcher: Any) -> None:
+        d, jobs = dispatcher(2, 10), [Away() for _ in range(5)]
+        assert d.admit(jobs, None)
+        assert [job.started.is_set() for job in jobs] == [True, True, False, False, False]
+        assert d.drain(0.01) is False
+        assert d.under_way == 5
+        together(jobs[0].back, jobs[1].back)
+        assert [job.started.is_set() for job in jobs] == [True, True, True, True, False]
+        jobs[2].back()
+        jobs[2].done()
+        assert d.under_way == 2
+        together(jobs[3].back, jobs[4].back)
+        assert d.drain(LONG)
+        assert [job.endings for job in jobs] == [["away"]] * 5
+
+    def test_a_job_that_is_away_or_is_to_go_blocks_no_wait_on_the_loop_it_came_from(
+        self, dispatcher: Any
+    ) -> None:
+        d, jobs = dispatcher(1, 10), [Away(), Away()]
+
+        async def main() -> None:
+            assert d.admit(jobs, None)
+            assert not d.blocks()
+            assert d.drain(0.3) is False
+
+        asyncio.run(main())
+        assert not d.blocks()
+        d.rescue_closed()
+        assert [job.started.is_set() for job in jobs] == [True, False]
+        jobs[0].back()
+        jobs[1].back()
+        assert d.drain(LONG)
+        assert [job.endings for job in jobs] == [["away"]] * 2
+
+    def test_those_that_wait_to_depart_are_dropped_when_given_up(self, dispatcher: Any) -> None:
+        d, jobs = dispatcher(1, 10), [Away(), Away(), Away()]
+        assert d.admit(jobs, None)
+        d.give_up()
+        assert [job.endings for job in jobs] == [[], ["dropped"], ["dropped"]]
+        jobs[0].back()
+        assert d.drain(LONG)
+
+    def test_jobs_that_are_back_at_once_follow_each_other(self, dispatcher: Any) -> None:
+        d, jobs = dispatcher(2, 5_000), [BackAtOnce() for _ in range(5_000)]
+        assert d.admit(jobs, None)
+        assert d.drain(LONG)
+        assert [job.endings for job in jobs] == [["away"]] * 5_000
+
+    def test_one_that_cannot_depart_runs_here(self, dispatcher: Any) -> None:
+        d, away, here = dispatcher(2, 2), Away(), Job()
+        assert d.admit([away, here], None)
+        assert here.ended.wait(LONG)
+        away.back()
+        assert d.drain(LONG)
+        assert (away.endings, here.endings) == (["away"], ["thread"])
 
 
 class TestLoops:
@@ -527,7 +757,8 @@ import atexit
 from mirrorkit.capture.dispatch import Dispatcher
 
 class Job:
-    endings = 0
+    endings, group = 0, "next"
+    def depart(self, done): return False
     def run(self): print("ran")
     async def arun(self): print("ran")
     def drop(self): Job.endings += 1
@@ -544,11 +775,12 @@ atexit.register(late)
 
 
 class TestStress:
+    @pytest.mark.parametrize("options", [{}, {"rate": 5_000.0}, {"room": Room()}])
     @pytest.mark.parametrize("seed", range(3))
     def test_threads_and_loops_that_come_and_go_lose_and_double_nothing(
-        self, dispatcher: Any, seed: int
+        self, dispatcher: Any, seed: int, options: Any
     ) -> None:
-        d, watch = dispatcher(5, 100_000), Watch()
+        d, watch = dispatcher(5, 100_000, **options), Watch()
         taken: list[Job] = []
 
         def from_a_thread(rng: random.Random) -> None:

@@ -1,4 +1,4 @@
-"""The rules of mirroring, each kept by blocking and by awaited calls, over real HTTP."""
+"""The rules of mirroring, each kept by blocking and by awaited calls, here and in a child, over real HTTP."""
 
 import asyncio
 import contextvars
@@ -26,8 +26,26 @@ def deployments(sim: Any, **chat: Any) -> list[dict[str, Any]]:
     ]
 
 
+ISOLATION = ["shared"]
+
+
+@pytest.fixture(autouse=True)
+def isolation(request: pytest.FixtureRequest) -> str:
+    """Where the sessions of a test make their silent calls."""
+    ISOLATION[:] = [getattr(request, "param", "shared")]
+    return ISOLATION[0]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("here") is None:
+        both = ["shared", pytest.param("process", marks=pytest.mark.slow)]
+        metafunc.parametrize("isolation", both, indirect=True)
+
+
 def session_on(sim: Any, silent: Any = "next", router: Any = None, **options: Any) -> mk.MirrorSession:
-    return mk.MirrorSession(router or deployments(sim), silent_model=silent, **options)
+    return mk.MirrorSession(
+        router or deployments(sim), silent_model=silent, isolation=ISOLATION[0], **options
+    )
 
 
 def row(session: mk.MirrorSession, at: int = 0) -> dict[str, Any]:
@@ -416,6 +434,7 @@ class TestThePrimaryIsUntouched:
 
 
 class TestTheSilentCall:
+    @pytest.mark.here
     def test_values_that_cannot_be_copied_go_by_reference_and_spans_are_dropped(
         self, sim: Any, drive: Any, litellm_state: Any
     ) -> None:
@@ -437,6 +456,7 @@ class TestTheSilentCall:
         assert "litellm_parent_otel_span" not in silent
         assert "mine" not in silent
 
+    @pytest.mark.here
     def test_it_runs_in_a_context_of_its_own(self, sim: Any, drive: Any) -> None:
         # telemetry keeps the current span in a context variable
         span = contextvars.ContextVar("span", default="none")
@@ -463,6 +483,7 @@ class TestTheSilentCall:
             drive.drain(session)
         assert seen == {"chat": "the primary's", "next": "none"}
 
+    @pytest.mark.here
     def test_a_logger_of_the_standard_payload_tells_silent_from_primary_and_joins_them(
         self, sim: Any, drive: Any, litellm_state: Any
     ) -> None:
@@ -485,6 +506,7 @@ class TestTheSilentCall:
         assert primary["metadata"]["spend_logs_metadata"] == {"team": "x"}
         assert "is_silent_experiment" not in seen["gpt-4o"]["litellm_params"]["metadata"]
 
+    @pytest.mark.here
     def test_loggers_see_both_sides_of_responses_too(self, sim: Any, drive: Any, litellm_state: Any) -> None:
         logger = _logger()
         litellm_state.callbacks = [logger]
@@ -497,6 +519,7 @@ class TestTheSilentCall:
         assert "is_silent_experiment" in silent["request_tags"]
         assert "is_silent_experiment" not in primary["request_tags"]
 
+    @pytest.mark.here
     def test_it_is_a_call_of_its_own_to_litellm(self, sim: Any, drive: Any, litellm_state: Any) -> None:
         logger = _logger()
         litellm_state.callbacks = [logger]

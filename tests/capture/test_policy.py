@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirrorkit.capture.policy import Funnel, Policy, Reason, Spending, unit_hash
+from mirrorkit.capture.policy import Funnel, Policy, Reason, Spending, cost_by_tokens, unit_hash
 from mirrorkit.errors import ConfigError
 
 N = 4_000
@@ -104,6 +104,10 @@ class TestTheDoor:
             ("timeout_s", 0),
             ("timeout_s", -1),
             ("timeout_s", math.nan),
+            ("mirror_rate", 0),
+            ("mirror_rate", -1),
+            ("mirror_rate", math.inf),
+            ("mirror_rate", "1"),
             ("max_in_flight", 0),
             ("max_in_flight", 1.0),
             ("max_in_flight", None),
@@ -128,6 +132,8 @@ class TestTheDoor:
             ("budget_usd", None),
             ("timeout_s", 1e-9),
             ("timeout_s", None),
+            ("mirror_rate", 1e-9),
+            ("mirror_rate", None),
             ("max_in_flight", 1),
             ("max_waiting", 0),
             ("silent_retries", 0),
@@ -167,6 +173,10 @@ steps = st.lists(
     | st.integers(0, 99),
     max_size=60,
 )
+
+
+# what happens next: a request asks for silent calls, or the nth call under way ends at its expected cost
+requests = st.lists(st.lists(amounts, min_size=1, max_size=4) | st.integers(0, 99), max_size=60)
 
 
 class TestSpending:
@@ -218,7 +228,7 @@ class TestSpending:
 
     def test_a_cost_of_0_is_known_and_counts_in_the_mean(self) -> None:
         spending = Spending().settle(0, 1.0).settle(0, 0.0)
-        assert spending.expect(99.0) == 0.5
+        assert spending.expect(None, 99.0) == 0.5
 
     @given(amounts, amounts, amounts)
     def test_what_a_judge_costs_is_spent_but_says_nothing_of_a_silent_call(
@@ -227,13 +237,42 @@ class TestSpending:
         before = Spending(silent + judge).reserve(silent).settle(silent, silent)
         after = before.reserve(expected).settle_judge(expected, judge)
         assert after.spent == silent + judge
-        assert after.expect(None) == pytest.approx(before.expect(None), abs=1e-9)
+        assert after.expect(None, None) == pytest.approx(before.expect(None, None), abs=1e-9)
         assert after.reserved == pytest.approx(0, abs=1e-9)
         assert not after.allows()
 
     def test_the_first_call_is_expected_to_cost_what_its_primary_did(self) -> None:
-        assert Spending().expect(0.25) == 0.25
-        assert Spending().expect(None) == 0.0
+        assert Spending().expect(None, 0.25) == 0.25
+        assert Spending().expect(None, None) == 0.0
+
+    def test_a_price_and_the_primarys_tokens_say_more_than_the_mean(self) -> None:
+        spending = Spending().settle(0, 1.0)
+        assert spending.expect(cost_by_tokens((0.5, 2.0), (4, 3)), 99.0) == 8.0
+        assert spending.expect(cost_by_tokens((0.5, 2.0), None), 99.0) == 1.0
+        assert spending.expect(cost_by_tokens((0.0, 0.0), (4, 3)), 99.0) == 1.0
+
+    @given(limit=amounts, steps=requests)
+    def test_requests_of_several_calls_overshoot_by_at_most_one_call(
+        self, limit: float, steps: list[Any]
+    ) -> None:
+        spending, under_way, dearest = Spending(limit), [], 0.0
+        for step in steps:
+            if isinstance(step, list):
+                if spending.allows(*step):
+                    for expected in step:
+                        spending = spending.reserve(expected)
+                    under_way += step
+                    dearest = max(dearest, *step)
+            elif under_way:
+                expected = under_way.pop(step % len(under_way))
+                spending = spending.settle(expected, expected)
+            assert spending.spent + sum(under_way) <= limit + dearest
+
+    @given(amounts, st.lists(amounts, min_size=1, max_size=4))
+    def test_a_request_is_refused_only_where_two_of_its_calls_would_overstep(
+        self, limit: float, expected: list[float]
+    ) -> None:
+        assert Spending(limit).allows(*expected) == (sum(expected) - max(expected) < limit)
 
     @given(amounts)
     def test_no_limit_allows_all_and_a_limit_of_0_nothing(self, spent: float) -> None:

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from mirrorkit.capture.adapter import ENDPOINTS
 from mirrorkit.capture.exchange import Asked, request_of
+from mirrorkit.capture.observe import Pricer
 from mirrorkit.capture.policy import Policy
+from mirrorkit.capture.record import Recorder
+from mirrorkit.capture.scrub import Scrubber
 from mirrorkit.capture.silent import SILENT_TAG, SilentCall, silent_kwargs
 
 MARKS = {SILENT_TAG: True, "mirrorkit_pair_id": "p-1", "mirrorkit_arm": "next"}
@@ -237,8 +240,9 @@ def test_a_call_that_ends_twice_is_recorded_once() -> None:
         "next",
         adapter=cast(Any, None),
         policy=Policy(),
+        recorder=Recorder(Pricer(lambda *_: {}), Scrubber(), ended.append),
         primary_call_id=None,
-        on_done=lambda call, seen, started: ended.append((seen.status, seen.attempts, started)),
+        on_done=lambda _, told: ended.append((told.call.status, told.call.attempts, told.started)),
         on_fault=ended.append,
     )
     call.drop()

@@ -376,7 +376,9 @@ def test_a_pair_is_over_after_the_sink_and_also_when_that_refuses_it(sim: Any) -
         looks.append((pair.started_at, mirror.complete_before))
         raise OSError("the disk is full")
 
-    mirror = Mirror(Adapter(deployments(sim)), Policy(), {None: ("next",)}, None, None, full)
+    mirror = Mirror(
+        Adapter(deployments(sim)), Policy(), {None: ("next",)}, None, None, "shared", UnderWay(), full
+    )
     with sim.hold("gpt-4o-mini") as hold:
         mirror.call("completion", {"model": "chat", "messages": MESSAGES})
         said = mirror.complete_before

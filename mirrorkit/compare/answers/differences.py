@@ -24,7 +24,23 @@ ROWS_A_STEP = 5_000
 
 CHANGES = pl.List(pl.Struct({"path": pl.String(), "change": pl.String()}))
 
+READ = (
+    "params",
+    *(
+        f"{side}_{name}"
+        for side in ("primary", "silent")
+        for name in ("status", "output", "tool_calls", "finish_reason")
+    ),
+)
+"""The columns that the differences come from."""
+
+LENGTHS: dict[str, pl.DataType] = {
+    "primary_output_length": pl.UInt32(),
+    "silent_output_length": pl.UInt32(),
+}
+
 COLUMNS: dict[str, pl.DataType] = {
+    **LENGTHS,
     "identical": pl.Boolean(),
     "similarity": pl.Float64(),
     "cut": pl.Boolean(),
@@ -77,11 +93,12 @@ def differences(
       it), `removed` (only the primary has it), `type` or `value`. Empty where they are equal.
     - `clean_failed`: the user's `clean` failed on one of the texts, and so the answers were not compared.
 
-    Of each side that is ok: `…_json_valid`, whether it is the JSON that the request asked for (null where
-    it asked for none); `…_language` (ISO 639-1; null where it is unsure) and `…_refused`, both heuristics.
+    Of each side `…_output_length`, the characters of its text. Of each side that is ok: `…_json_valid`,
+    whether it is the JSON that the request asked for (null where it asked for none); `…_language` (ISO 639-1;
+    null where it is unsure) and `…_refused`, both heuristics.
 
     >>> from mirrorkit.records import SCHEMA
-    >>> differences(SCHEMA.frame()).columns[:3]
+    >>> differences(SCHEMA.frame()).columns[2:5]
     ['identical', 'similarity', 'cut']
     """
     asked = Asked()
@@ -96,11 +113,23 @@ def _differences(frame: pl.DataFrame, rules: Rules, asked: Asked) -> pl.DataFram
     pairs = _pairs(_answers(frame, rules), rules)
     recorded = {side: frame.select(pl.when(_ok(side)).then(f"{side}_output")).to_series() for side in _SIDES}
     return pairs.with_columns(
+        *lengths(frame).get_columns(),
         *frame.select(refused(side).alias(f"{side}_refused") for side in _SIDES).get_columns(),
         *_similarity(pairs).get_columns(),
         **{f"{side}_json_valid": asked.valid(frame["params"], recorded[side]) for side in _SIDES},
         **{f"{side}_language": languages(recorded[side]) for side in _SIDES},
     ).select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
+
+
+def lengths(frame: pl.DataFrame) -> pl.DataFrame:
+    """How many characters the text of each side has.
+
+    >>> lengths(pl.DataFrame({"primary_output": ["äöü"], "silent_output": ["yes"]})).row(0)
+    (3, 3)
+    """
+    return frame.select(
+        pl.col(f"{side}_output").str.len_chars().alias(f"{side}_output_length") for side in _SIDES
+    )
 
 
 def _ok(side: str) -> pl.Expr:

@@ -1,0 +1,128 @@
+"""The child process: makes the silent calls that its parent orders, and says how each ended.
+
+It speaks by its standard input and output, and ends with its parent, however that ends.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from time import sleep
+from typing import IO, Any
+
+from mirrorkit.capture import frames
+from mirrorkit.capture.adapter import Adapter, warm_up
+from mirrorkit.capture.blueprint import flush_loggers
+from mirrorkit.capture.observe import Pricer
+from mirrorkit.capture.record import Recorder
+from mirrorkit.capture.scrub import Scrubber
+from mirrorkit.capture.silent import SilentCall
+
+_PARENT_CHECK_S = 1.0
+_FLUSH_S = 10.0
+
+Say = Callable[[Any], None]
+
+
+def main() -> None:
+    """Serve until the parent says stop, or is gone."""
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    orders, say = _pipes()
+    try:
+        serving = _Serving(frames.unpack(frames.read(orders) or b""), say)
+    except BaseException as error:
+        say(frames.Failed(f"{type(error).__name__}: {error}"))
+        raise SystemExit(1) from None
+    say(frames.Ready())
+    asyncio.run(serving.serve(orders))
+
+
+def _pipes() -> tuple[IO[bytes], Say]:
+    """Where orders come from, and a way to answer; nothing that is printed here gets in between."""
+    orders, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def say(message: Any) -> None:
+        data = frames.pack(message)
+        with lock:
+            try:
+                frames.write(answers, data)
+            except BrokenPipeError:  # the parent is gone
+                os._exit(1)
+
+    return orders, say
+
+
+def _end_with_parent(parent: int) -> None:
+    # the end of standard input tells it too, unless a fork of the parent's still holds the other end
+    while os.getppid() == parent:
+        sleep(_PARENT_CHECK_S)
+    os._exit(1)
+
+
+class _Serving:
+    """Makes silent calls on this process's one event loop."""
+
+    def __init__(self, plan: frames.Plan, say: Say) -> None:
+        self._say = say
+        self._policy = plan.policy
+        self._adapter = Adapter(plan.blueprint.build())
+        # what is said here is made safe by the parent, which has the user's `redact`
+        self._recorder = Recorder(Pricer(self._adapter.model_info), Scrubber(), self._fault)
+        self._tasks: set[asyncio.Task[None]] = set()
+        warm_up()
+
+    async def serve(self, orders: IO[bytes]) -> None:
+        """Take orders until told to stop, finish them, and have the loggers send what they hold."""
+        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        reading = (orders, loop, stopped)
+        threading.Thread(target=self._read, args=reading, daemon=True).start()
+        await stopped.wait()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        try:
+            await asyncio.wait_for(flush_loggers(), _FLUSH_S)
+        except Exception as error:
+            self._fault(error)
+
+    def _read(self, orders: IO[bytes], loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
+        while (data := frames.read(orders)) is not None:
+            message = frames.unpack(data)
+            if isinstance(message, frames.Stop):
+                loop.call_soon_threadsafe(stopped.set)
+                return
+            loop.call_soon_threadsafe(self._take, message)
+        # the parent is gone, and nobody would hear how the calls end
+        os._exit(1)
+
+    def _take(self, message: Any) -> None:
+        if isinstance(message, frames.Models):
+            self._adapter.router.set_model_list([dict(d) for d in message.model_list])
+            return
+        task = asyncio.get_running_loop().create_task(self._make(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _make(self, message: frames.Ticketed) -> None:
+        try:
+            order: frames.Order = frames.unpack(message.content)
+        except Exception as error:  # a class that cannot be imported here, or whatever unpacking runs
+            self._say(frames.Ticketed(message.ticket, frames.Failed(f"{type(error).__name__}: {error}")))
+            return
+        call = SilentCall(
+            order.asked,
+            order.arm,
+            order.group,
+            adapter=self._adapter,
+            policy=self._policy,
+            recorder=self._recorder,
+            primary_call_id=order.primary_call_id,
+            on_done=lambda _, ended: self._say(frames.Ticketed(message.ticket, ended)),
+            on_fault=self._fault,
+        )
+        await call.arun()
+
+    def _fault(self, error: BaseException) -> None:
+        self._say(frames.Fault(f"{type(error).__name__}: {error}"))

@@ -1,0 +1,147 @@
+"""What the session's process and the one that makes its silent calls say to each other, over two pipes."""
+
+import os
+import pickle
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+import cloudpickle
+
+from mirrorkit.capture.blueprint import Blueprint, culprit
+from mirrorkit.capture.exchange import Asked
+from mirrorkit.capture.policy import Policy
+from mirrorkit.errors import ConfigError
+from mirrorkit.records import Call
+
+_LENGTH = struct.Struct(">Q")
+_MAIN = b"__main__"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the process needs to know before it can take orders."""
+
+    blueprint: Blueprint
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One silent call that is to be made."""
+
+    asked: Asked
+    arm: str
+    group: str
+    primary_call_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticketed:
+    """An order, packed, or what became of it; the ticket says which."""
+
+    ticket: int
+    content: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The Router's deployments are others now."""
+
+    model_list: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """No more orders will come: flush what is to be flushed, and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Orders can come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The process cannot be set up, or an order not be read."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something of ours went wrong there."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a silent call ended: the call, not yet made safe to record, and when it was sent.
+
+    `started` is in seconds of `time.perf_counter`, None if it was never sent; `retry_after_s` how long its
+    provider asks to be left alone.
+    """
+
+    call: Call
+    started: float | None = None
+    retry_after_s: float | None = None
+
+
+def pack(value: Any) -> bytes:
+    """The value as bytes; raises whatever a value raises that cannot be copied.
+
+    Classes that a notebook cell or a script defines, as of an answer's format, go along by value.
+    """
+    try:
+        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except Exception:  # what pickle cannot take, cloudpickle may
+        data = _MAIN
+    if _MAIN in data:
+        # what pickle takes by a name of the main module, no other process could find
+        data = cloudpickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    return data
+
+
+def pack_plan(plan: Plan) -> bytes:
+    """The plan as bytes; raises ConfigError that names the setting which cannot be taken along."""
+    try:
+        return pack(plan)
+    except Exception as error:  # whatever an object's own way of being copied raises
+        raise ConfigError(
+            f'isolation="process": {culprit(plan.blueprint)} cannot be taken along to the child process '
+            f'({type(error).__name__}): give plain values, or use isolation="shared".'
+        ) from None
+
+
+def unpack(data: bytes) -> Any:
+    """The value of these bytes, which the other process packed: never those of anybody else."""
+    return pickle.loads(data)  # noqa: S301
+
+
+def write(fd: int, data: bytes) -> None:
+    """Write a frame."""
+    _write_all(fd, _LENGTH.pack(len(data)) + data)
+
+
+def write_line(fd: int, line: bytes) -> None:
+    """Write a line of text, for what cannot read frames yet."""
+    _write_all(fd, line + b"\n")
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    """Write, however often the pipe takes but a part of it."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
+def read(file: IO[bytes]) -> bytes | None:
+    """The next frame; None at the end, also if it comes amid a frame."""
+    head = file.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    data = file.read(length)
+    return data if len(data) == length else None

@@ -1,0 +1,29 @@
+"""What is to be done when the interpreter ends, and in a process that is forked off."""
+
+import os
+import threading
+from collections.abc import Callable
+from weakref import WeakMethod
+
+Hook = WeakMethod[Callable[[], None]]
+
+
+def at_exit(hook: Hook) -> None:
+    """Call this method when the interpreter ends, if its object is still there."""
+    # atexit is too late: by then thread pools, LiteLLM's among them, take no more work. This hook runs
+    # before theirs, and is private in CPython, where concurrent.futures uses it for the same reason.
+    threading._register_atexit(_calling(hook))  # type: ignore[attr-defined]
+
+
+def at_fork(hook: Hook) -> None:
+    """Call this method in each process that is forked off, if its object is still there."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_calling(hook))
+
+
+def _calling(hook: Hook) -> Callable[[], None]:
+    def call() -> None:
+        if (method := hook()) is not None:
+            method()
+
+    return call

@@ -1,0 +1,127 @@
+"""What lies in a journal's folder: who wrote it, what is whole, and who still writes.
+
+    <writer>-000001.parquet   a part: pairs that no one touches again
+    <writer>-000002.jsonl     a segment: a line a pair, still written to, or left by one who was killed
+    <writer>.notes            what was said of pairs later, and what was looked at
+    <writer>.lock             held while the writer lives
+    <writer>.ended            what a lock becomes when its writer ended without closing
+
+A writer's name is its start, host, process and a random part, so that names sort by time.
+"""
+
+import os
+import re
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from mirrorkit.store import locks
+
+QUIET_S = 300.0
+"""Seconds after which a writer of another machine that touched none of its files is taken for dead."""
+
+_PART = re.compile(r"-\d{6,}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The files of a journal by kind, each sorted by writer and number."""
+
+    path: Path
+    parts: tuple[Path, ...]
+    segments: tuple[Path, ...]
+    notes: tuple[Path, ...]
+    locks: tuple[Path, ...]
+    ended: tuple[Path, ...]
+
+    @property
+    def is_journal(self) -> bool:
+        """Whether anything of a journal is in it."""
+        return any((self.parts, self.segments, self.notes, self.locks, self.ended))
+
+    def of(self, writer: str) -> list[Path]:
+        """The pairs of one writer, the newest file last."""
+        return sorted(
+            (f for f in (*self.parts, *self.segments) if writer_of(f) == writer), key=lambda f: f.stem
+        )
+
+    def writers(self) -> list[str]:
+        """Those who left any file, in order of their start."""
+        return sorted({writer_of(f) for f in (*self.parts, *self.segments, *self.locks)})
+
+
+def new_writer() -> str:
+    """A name that no other writer has or will have."""
+    started = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
+    return f"{started}_{host()}_{os.getpid()}_{uuid4().hex[:8]}"
+
+
+def host() -> str:
+    """This machine's name, as it is in a writer's."""
+    return re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()) or "unknown"
+
+
+def writer_of(file: Path) -> str:
+    """Who wrote a file."""
+    return _PART.sub("", file.stem)
+
+
+def segment(folder: Path, writer: str, number: int) -> Path:
+    """The file of a writer's segment."""
+    return folder / f"{writer}-{number:06d}.jsonl"
+
+
+def listed(path: Path) -> Folder:
+    """The files of a journal's folder at one moment.
+
+    Raises OSError if it cannot be read.
+    """
+    # a file that changes its name while the folder is read may be missed under both names
+    names = _names(path)
+    while (again := _names(path)) != names:
+        names = again
+    by_suffix: dict[str, list[Path]] = {}
+    for name in names:
+        by_suffix.setdefault(Path(name).suffix, []).append(path / name)
+    parts = by_suffix.get(".parquet", [])
+    whole = {part.stem for part in parts}
+    return Folder(
+        path,
+        tuple(parts),
+        tuple(file for file in by_suffix.get(".jsonl", []) if file.stem not in whole),
+        tuple(by_suffix.get(".notes", [])),
+        tuple(by_suffix.get(".lock", [])),
+        tuple(by_suffix.get(".ended", [])),
+    )
+
+
+def is_alive(folder: Folder, writer: str) -> bool:
+    """Whether a writer still writes, or may: none that closed does."""
+    lock = folder.path / f"{writer}.lock"
+    if lock not in folder.locks:
+        return False
+    if locks.is_held(lock):
+        return True
+    if f"_{host()}_" in writer:
+        return False
+    return time.time() - newest([lock, *folder.of(writer)]) < QUIET_S
+
+
+def newest(files: Iterable[Path]) -> float:
+    """When any of these files was last changed, in seconds since 1970; 0 if there is none."""
+    return max((_changed(file) for file in files), default=0.0)
+
+
+def _changed(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _names(path: Path) -> list[str]:
+    return sorted(name for name in os.listdir(path) if not name.startswith("."))

@@ -1,0 +1,87 @@
+"""Opening a folder where others wrote: what the dead left is made whole, what is too new is refused."""
+
+import os
+import warnings
+from pathlib import Path
+
+import polars as pl
+
+from mirrorkit.errors import MirrorError, MirrorWarning, RecordingError
+from mirrorkit.store import files, folder, lines, locks
+from mirrorkit.store.segments import compact
+
+
+def opened(path: Path) -> None:
+    """Make a folder ready to be written to, and compact what writers of this machine left when they died.
+
+    Raises RecordingError if it cannot be made or written to, or holds pairs of a newer schema version.
+    """
+    if path.exists() and not path.is_dir():
+        raise RecordingError(f"the journal '{path}' is a file: name a folder, which is made where missing")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        found = folder.listed(path)
+    except OSError as error:
+        raise RecordingError(
+            f"the journal '{path}' cannot be opened ({error}): name another folder"
+        ) from error
+    _refuse_newer(found)
+    _recover(found)
+
+
+def _refuse_newer(found: folder.Folder) -> None:
+    newest = {folder.writer_of(part): part for part in found.parts}
+    for part in newest.values():
+        files.check_readable(part)
+    for segment in found.segments:
+        with segment.open("rb") as file:
+            lines.check_version(file.readline(), str(segment))
+
+
+def _recover(found: folder.Folder) -> None:
+    """Compact the segments of the dead; one process at a time, and the others need not wait for it."""
+    dead = [writer for writer in found.writers() if not folder.is_alive(found, writer) and _is_ours(writer)]
+    left = [writer for writer in dead if _has_left(found, writer)]
+    if not left:
+        return
+    try:
+        descriptor = locks.hold(found.path / ".recovering")
+    except OSError:
+        return  # a folder that cannot be written to says so when its own lock is made
+    if descriptor is None:
+        return
+    try:
+        again = folder.listed(found.path)  # another may have done it meanwhile
+        for writer in left:
+            if not folder.is_alive(again, writer):
+                _recover_writer(again, writer)
+    finally:
+        os.close(descriptor)
+
+
+def _recover_writer(found: folder.Folder, writer: str) -> None:
+    mine = [segment for segment in found.segments if folder.writer_of(segment) == writer]
+    lock = found.path / f"{writer}.lock"
+    ended = folder.newest([lock, *found.of(writer)])
+    try:
+        for segment in mine:
+            compact(segment)
+        if lock in found.locks:
+            os.utime(lock, (ended, ended))
+            lock.rename(lock.with_suffix(".ended"))
+    except (OSError, MirrorError, pl.exceptions.PolarsError) as error:
+        warnings.warn(
+            f"what an earlier session left in '{found.path}' could not be compacted, and stays as it is "
+            f"({files.first_line(error)})",
+            MirrorWarning,
+            stacklevel=2,
+        )
+
+
+def _is_ours(writer: str) -> bool:
+    return f"_{folder.host()}_" in writer
+
+
+def _has_left(found: folder.Folder, writer: str) -> bool:
+    lock = found.path / f"{writer}.lock"
+    return lock in found.locks or any(folder.writer_of(each) == writer for each in found.segments)

@@ -1,0 +1,190 @@
+"""What of a Router and of LiteLLM goes to another process: by name, as a copy, or not and named."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import litellm
+import pytest
+from litellm.integrations.custom_logger import CustomLogger
+
+from mirrorkit.capture.adapter import Adapter
+from mirrorkit.capture.blueprint import Blueprint, Reference, blueprint_of
+from mirrorkit.capture.frames import Plan, pack_plan, unpack
+from mirrorkit.capture.policy import Policy
+from mirrorkit.errors import ConfigError
+
+MODULE = """
+from litellm.integrations.custom_logger import CustomLogger
+
+
+class Handler(CustomLogger):
+    def __init__(self, url=None):
+        super().__init__()
+        self.url = url
+
+    def log(self, *args):
+        pass
+
+
+def on_success(kwargs, response, start, end):
+    pass
+
+
+handler = Handler()
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A module of the user's, which can be imported."""
+    (tmp_path / "my_handlers.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("my_handlers")
+    sys.modules.pop("my_handlers")
+
+
+@pytest.fixture
+def router() -> Any:
+    params = {"model": "openai/gpt-4o", "api_key": "sk-own-0123456789", "api_base": "http://127.0.0.1:9"}
+    models = [{"model_name": name, "litellm_params": params} for name in ("chat", "next")]
+    return litellm.Router(models, num_retries=4, timeout=7, model_group_alias={"talk": "chat"}, retry_after=1)
+
+
+def travelled(blueprint: Blueprint) -> Blueprint:
+    """The blueprint as the other process has it."""
+    got: Blueprint = unpack(pack_plan(Plan(blueprint, Policy()))).blueprint
+    return got
+
+
+class TestTheRouter:
+    def test_settings_deployments_and_their_ids_are_the_same_elsewhere(
+        self, router: Any, litellm_state: Any
+    ) -> None:
+        built = travelled(blueprint_of(router)).build()
+        assert [d["model_info"]["id"] for d in built.model_list] == [
+            d["model_info"]["id"] for d in router.model_list
+        ]
+        assert (built.num_retries, built.timeout, built.retry_after) == (4, 7, 1)
+        assert built.get_model_from_alias(model="talk") == "chat"
+
+    def test_a_time_out_that_was_not_set_stays_unset(self, router: Any, litellm_state: Any) -> None:
+        unset = litellm.Router(router.model_list)
+        assert travelled(blueprint_of(unset)).build().default_litellm_params["timeout"] is None
+
+    def test_a_list_of_models_and_a_config_take_their_own_settings(self) -> None:
+        adapter = Adapter(
+            [{"model_name": "chat", "litellm_params": {"model": "openai/gpt-4o", "api_key": "k"}}]
+        )
+        assert adapter.blueprint().router_settings == {}
+        adapter.give_back()
+
+    def test_prices_and_settings_of_litellm_come_along(self, router: Any, litellm_state: Any) -> None:
+        litellm_state.drop_params = True
+        own = {"input_cost_per_token": 0.5, "litellm_provider": "openai", "mode": "chat"}
+        litellm.model_cost["home-made-7"] = own
+        try:
+            blueprint = travelled(blueprint_of(router))
+        finally:
+            del litellm.model_cost["home-made-7"]
+        assert blueprint.litellm_settings["drop_params"] is True
+        assert blueprint.prices["home-made-7"] == own
+
+    def test_no_key_is_shown(self, router: Any) -> None:
+        assert "sk-own" not in repr(blueprint_of(router))
+
+    def test_a_router_class_that_cannot_be_imported_is_named(self, router: Any) -> None:
+        class Mine(litellm.Router):
+            pass
+
+        with pytest.raises(ConfigError, match=r"the Router's class: .*Mine' is defined in"):
+            blueprint_of(Mine(model_list=router.model_list))
+
+    def test_a_value_that_cannot_be_copied_is_named_and_not_shown(self, router: Any) -> None:
+        class Refuses:
+            def __reduce__(self) -> Any:
+                raise TypeError("sk-secret-0123456789")
+
+        router.model_list[1]["litellm_params"]["azure_ad_token_provider"] = Refuses()
+        with pytest.raises(ConfigError, match="azure_ad_token_provider of deployment 'next'") as caught:
+            pack_plan(Plan(blueprint_of(router), Policy()))
+        assert "sk-secret" not in str(caught.value)
+
+    def test_an_http_client_of_the_users_is_named(self, router: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(litellm, "client_session", object())
+        with pytest.raises(ConfigError, match=r"litellm\.client_session is an object of this process"):
+            blueprint_of(router)
+
+
+class TestCallbacks:
+    def callbacks(self, router: Any, name: str = "callbacks") -> list[Any]:
+        return list(travelled(blueprint_of(router)).callbacks[name])
+
+    def test_names_go_as_names(self, router: Any, litellm_state: Any) -> None:
+        litellm_state.callbacks = ["langfuse"]
+        litellm_state.success_callback.append("s3_v2")
+        assert self.callbacks(router) == ["langfuse"]
+        assert self.callbacks(router, "success_callback") == ["s3_v2"]
+
+    def test_a_logger_that_litellm_made_of_a_name_goes_as_that_name(
+        self, router: Any, litellm_state: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """LiteLLM replaces a name by its logger at the first call; no public way leads back."""
+        monkeypatch.setenv("LANGSMITH_API_KEY", "none")
+        litellm_state.success_callback.append("langsmith")
+        litellm.completion("gpt-4o", [{"role": "user", "content": "hi"}], mock_response="hi")
+        assert "langsmith" not in litellm_state.success_callback
+        assert self.callbacks(router, "success_callback") == ["langsmith"]
+
+    def test_what_a_router_puts_there_for_itself_stays(self, router: Any) -> None:
+        found = blueprint_of(router).callbacks
+        assert found["success_callback"] == found["_async_failure_callback"] == ()
+
+    def test_functions_and_objects_of_a_module_go_by_their_names(
+        self, router: Any, litellm_state: Any, mine: Any
+    ) -> None:
+        litellm_state.callbacks = [mine.handler]
+        litellm_state.success_callback.append(mine.on_success)
+        assert self.callbacks(router) == [Reference("my_handlers", "handler")]
+        assert self.callbacks(router, "success_callback") == [Reference("my_handlers", "on_success")]
+        assert self.callbacks(router)[0].found() is mine.handler
+
+    def test_an_object_of_an_importable_class_goes_as_a_copy(
+        self, router: Any, litellm_state: Any, mine: Any
+    ) -> None:
+        litellm_state.callbacks = [mine.Handler("http://here")]
+        (copied,) = self.callbacks(router)
+        assert (type(copied), copied.url) == (mine.Handler, "http://here")
+
+    def test_a_method_goes_with_its_object(self, router: Any, litellm_state: Any, mine: Any) -> None:
+        litellm_state.success_callback.append(mine.handler.log)
+        assert self.callbacks(router, "success_callback") == [(Reference("my_handlers", "handler"), "log")]
+
+    def test_what_a_cell_or_a_function_defines_is_refused_by_name(
+        self, router: Any, litellm_state: Any, mine: Any
+    ) -> None:
+        class InACell(CustomLogger):
+            pass
+
+        def a_function(*args: Any) -> None: ...
+
+        lone = mine.Handler(open)
+        lone.lock = __import__("threading").Lock()
+        for callback, name in ((InACell(), "InACell"), (a_function, "a_function"), (lone, "Handler")):
+            litellm_state.callbacks = [callback]
+            with pytest.raises(ConfigError, match=rf"litellm\.callbacks: .*{name}'") as caught:
+                blueprint_of(router)
+            assert 'isolation="shared"' in str(caught.value)
+
+    def test_a_custom_provider_is_taken_along_or_refused(
+        self, router: Any, mine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        entry = {"provider": "mine", "custom_handler": mine.handler}
+        monkeypatch.setattr(litellm, "custom_provider_map", [entry])
+        (provider,) = travelled(blueprint_of(router)).providers
+        assert provider == {"provider": "mine", "custom_handler": Reference("my_handlers", "handler")}
+        entry["custom_handler"] = lambda: None
+        with pytest.raises(ConfigError, match="custom_provider_map"):
+            blueprint_of(router)

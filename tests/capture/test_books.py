@@ -1,0 +1,73 @@
+"""The books are exact however many threads write in them at once."""
+
+import random
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from mirrorkit.capture.books import Books
+from mirrorkit.records import Call
+
+LONG = 30
+
+
+def together(*work: Callable[[], None]) -> None:
+    """Run these at once, one thread each, all let go at the same moment."""
+    barrier, errors = threading.Barrier(len(work)), []
+
+    def start(one: Callable[[], None]) -> None:
+        barrier.wait(LONG)
+        try:
+            one()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=start, args=(one,)) for one in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+        assert not thread.is_alive()
+    assert not errors
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_threads_that_reserve_and_settle_overshoot_by_at_most_one_call(seed: int) -> None:
+    books, sent = Books(1.0), []
+
+    def spend(rng: random.Random) -> None:
+        open_calls: list[float] = []
+        for _ in range(200):
+            # dyadic, so that sums are exact
+            arms = [rng.randint(1, 64) / 2**12 for _ in range(rng.randint(1, 3))]
+            if books.reserve(arms):
+                open_calls += arms
+                sent.extend(arms)
+            while open_calls and rng.random() < 0.5:
+                cost = open_calls.pop(rng.randrange(len(open_calls)))
+                books.settle(cost, Call("ok", cost_usd=cost))
+        for cost in open_calls:
+            books.settle(cost, Call("ok", cost_usd=cost))
+
+    together(*(lambda n=n: spend(random.Random(10 * seed + n)) for n in range(8)))
+    assert books.spending.reserved == 0
+    assert books.spending.spent == sum(sent)
+    # all of it was used, and no more than one call over
+    assert 1.0 <= sum(sent) <= 1.0 + 64 / 2**12
+
+
+def test_a_request_whose_calls_do_not_fit_reserves_nothing() -> None:
+    books = Books(1.0)
+    assert not books.reserve([1.0, 1.0])
+    assert books.spending.reserved == 0
+    assert books.reserve([1.0, 0.5])
+    assert not books.reserve([0.25])
+
+
+def test_a_call_that_was_not_sent_after_all_gives_its_money_back() -> None:
+    books = Books(1.0)
+    assert books.reserve([1.0])
+    assert not books.reserve([0.5])
+    books.settle(1.0)
+    assert books.reserve([0.5])
