@@ -71,9 +71,8 @@ class Readable(ABC):
             tolerance=tolerance,
         )
         # in this order: what finishes in between is in the frame, and not counted
-        before, pairs = self.complete_before, self._store.lazy()
-        if pairs is None:
-            pairs = self.frame
+        before = self.complete_before
+        pairs = self._pairs()
         many = pairs.height if isinstance(pairs, pl.DataFrame) else len(self._store)
         comparison = look(
             pairs,
@@ -87,6 +86,15 @@ class Readable(ABC):
         looked.remember(plan, many)
         self._store.looked(looks_to_json(looked.looks))
         return comparison
+
+    def _pairs(self) -> pl.DataFrame | pl.LazyFrame:
+        """All pairs; lazily, where some are in the journal alone."""
+        everything = self._store.lazy()
+        return self.frame if everything is None else everything
+
+    def _all(self) -> pl.DataFrame:
+        pairs = self._pairs()
+        return pairs.collect(engine="streaming") if isinstance(pairs, pl.LazyFrame) else pairs
 
     def _remembered(self) -> Looked:
         """The looks that were taken so far, those of earlier sessions on the same journal too."""
@@ -121,7 +129,7 @@ class Readable(ABC):
         A text cell that a spreadsheet would run as a formula gets a leading apostrophe, unless
         `neutralise` is False. Raises RecordingError if the folder does not exist.
         """
-        before, pairs = self.complete_before, self.frame
+        before, pairs = self.complete_before, self._all()
         if _held_back(pairs, before):
             pairs = pairs.with_columns(pl.lit(str(before)).alias(BEFORE))
         files.write_csv(pairs, path, neutralise=neutralise)
@@ -133,7 +141,7 @@ class Readable(ABC):
 
         Raises RecordingError if the folder does not exist.
         """
-        before, pairs = self.complete_before, self.frame
+        before, pairs = self.complete_before, self._all()
         kept = {BEFORE: str(before)} if _held_back(pairs, before) else {}
         if looks := self._remembered().looks:
             kept[PLAN] = looks_to_json(looks)

@@ -50,7 +50,7 @@ class TestTheDoor:
             ({"where": asyncio.sleep}, "an async one is never awaited"),
             ({"isolation": "thread"}, "isolation='thread'"),
             ({"mirror_rate": 0}, "mirror_rate=0: give a number above 0"),
-            ({"max_pairs_in_memory": 5}, "takes a journal"),
+            ({"silent_model": "next", "max_pairs_in_memory": 5}, "takes a journal"),
         ],
     )
     def test_what_is_wrong_is_named_with_its_value(

@@ -6,9 +6,9 @@ It speaks by its standard input and output, and ends with its parent, however th
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from time import sleep
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from mirrorkit.capture import frames
 from mirrorkit.capture.adapter import Adapter, warm_up
@@ -21,7 +21,12 @@ from mirrorkit.capture.silent import SilentCall
 _PARENT_CHECK_S = 1.0
 _FLUSH_S = 10.0
 
-Say = Callable[[Any], None]
+
+class Say(Protocol):
+    """A way to speak to the parent."""
+
+    def __call__(self, message: Any, ticket: int = frames.NO_ORDER) -> None:
+        """Say something about an order, or about none."""
 
 
 def main() -> None:
@@ -29,7 +34,8 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     orders, say = _pipes()
     try:
-        serving = _Serving(frames.unpack(frames.read(orders) or b""), say)
+        _, plan = frames.read(orders) or (frames.NO_ORDER, b"")
+        serving = _Serving(frames.unpack(plan), say)
     except BaseException as error:
         say(frames.Failed(f"{type(error).__name__}: {error}"))
         raise SystemExit(1) from None
@@ -44,11 +50,11 @@ def _pipes() -> tuple[IO[bytes], Say]:
     os.dup2(2, 1)
     lock = threading.Lock()
 
-    def say(message: Any) -> None:
-        data = frames.pack(message)
+    def say(message: Any, ticket: int = frames.NO_ORDER) -> None:
+        frame = frames.framed(frames.pack(message), ticket)
         with lock:
             try:
-                frames.write(answers, data)
+                frames.write(answers, frame)
             except BrokenPipeError:  # the parent is gone
                 os._exit(1)
 
@@ -88,28 +94,36 @@ class _Serving:
             self._fault(error)
 
     def _read(self, orders: IO[bytes], loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
-        while (data := frames.read(orders)) is not None:
+        while (frame := frames.read(orders)) is not None:
+            ticket, data = frame
+            if ticket != frames.NO_ORDER:
+                loop.call_soon_threadsafe(self._take, ticket, data)
+                continue
             message = frames.unpack(data)
             if isinstance(message, frames.Stop):
                 loop.call_soon_threadsafe(stopped.set)
                 return
-            loop.call_soon_threadsafe(self._take, message)
+            loop.call_soon_threadsafe(self._serve, message.model_list)
         # the parent is gone, and nobody would hear how the calls end
         os._exit(1)
 
-    def _take(self, message: Any) -> None:
-        if isinstance(message, frames.Models):
-            self._adapter.router.set_model_list([dict(d) for d in message.model_list])
-            return
-        task = asyncio.get_running_loop().create_task(self._make(message))
+    def _serve(self, model_list: Sequence[Mapping[str, Any]]) -> None:
+        """The Router's deployments are these from now on."""
+        try:
+            self._adapter.router.set_model_list([dict(deployment) for deployment in model_list])
+        except Exception as fault:  # LiteLLM raises what it likes
+            self._fault(fault)
+
+    def _take(self, ticket: int, order: bytes) -> None:
+        task = asyncio.get_running_loop().create_task(self._make(ticket, order))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _make(self, message: frames.Ticketed) -> None:
+    async def _make(self, ticket: int, data: bytes) -> None:
         try:
-            order: frames.Order = frames.unpack(message.content)
+            order: frames.Order = frames.unpack(data)
         except Exception as error:  # a class that cannot be imported here, or whatever unpacking runs
-            self._say(frames.Ticketed(message.ticket, frames.Failed(f"{type(error).__name__}: {error}")))
+            self._say(frames.Failed(f"{type(error).__name__}: {error}"), ticket)
             return
         call = SilentCall(
             order.asked,
@@ -119,7 +133,7 @@ class _Serving:
             policy=self._policy,
             recorder=self._recorder,
             primary_call_id=order.primary_call_id,
-            on_done=lambda _, ended: self._say(frames.Ticketed(message.ticket, ended)),
+            on_done=lambda _, ended: self._say(ended, ticket),
             on_fault=self._fault,
         )
         await call.arun()

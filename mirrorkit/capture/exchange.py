@@ -1,6 +1,7 @@
 """The primary's half: one request that may be mirrored, from before it is sent until it has settled."""
 
 import asyncio
+import copy
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -25,9 +26,10 @@ class Asked:
     loop: asyncio.AbstractEventLoop | None
     """the caller's event loop; None for a blocking call"""
 
-    def moved(self) -> "Asked":
-        """The same for another process, which has no such loop."""
-        return replace(self, loop=None)
+    def moved(self, copied: Mapping[str, Any]) -> "Asked":
+        """The same for another process, with these keywords alone; it has no such loop."""
+        request = replace(self.request, params={"tools": copied.get("tools")}, metadata={})
+        return replace(self, request=request, copied=copied, loop=None)
 
 
 class Exchange:
@@ -52,13 +54,7 @@ class Exchange:
         self._lock = threading.Lock()
         self._settled = False
         self._stream: Any = None
-        # The Router writes into this dict what it did; the caller's own stays as it is.
-        self._metadata: dict[str, Any] = _loose_copy(kwargs.get(asked.endpoint.metadata))
-        self._kwargs = {
-            **kwargs,
-            asked.endpoint.metadata: self._metadata,
-            "litellm_trace_id": asked.request.trace_id,
-        }
+        self._kwargs, self._metadata = _to_send(asked, kwargs)
 
     def sent(self) -> dict[str, Any]:
         """The primary's keywords; its clock starts here."""
@@ -119,11 +115,12 @@ def request_of(
     started_at: datetime | None = None,
 ) -> Request:
     """The request that a caller's keywords make, started now by default; `copied` is a copy of them."""
-    metadata = copied.get(endpoint.metadata)
-    metadata = metadata if isinstance(metadata, Mapping) else {}
+    given = copied.get(endpoint.metadata)
+    metadata: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
     apart = {endpoint.payload, endpoint.metadata, "model", "stream", "litellm_call_id", "litellm_trace_id"}
-    tags = metadata.get("tags")
-    cluster = metadata.get("session_id") or copied.get("litellm_session_id") or copied.get("user")
+    tags: Any = metadata.get("tags")
+    tags = tags if issubclass(type(tags), list | tuple) else ()
+    clusters = metadata.get("session_id"), copied.get("litellm_session_id"), copied.get("user")
     return Request(
         request_id=request_id,
         trace_id=trace_id,
@@ -132,15 +129,54 @@ def request_of(
         payload=copied.get(endpoint.payload),
         params={k: v for k, v in copied.items() if k not in apart},
         metadata=metadata,
-        tags=tuple(str(tag) for tag in tags) if isinstance(tags, list | tuple) else (),
-        cluster=None if cluster is None else str(cluster),
-        stream=bool(copied.get("stream")),
+        tags=tuple(text for tag in tags if (text := _text(tag)) is not None),
+        cluster=next((text for c in clusters if _is_true(c) and (text := _text(c)) is not None), None),
+        stream=_is_true(copied.get("stream")),
         started_at=started_at or datetime.now(UTC),
     )
 
 
-def _loose_copy(metadata: Any) -> dict[str, Any]:
+def _text(value: Any) -> str | None:
+    try:
+        return str(value)
+    except Exception:  # whatever a foreign __str__ raises
+        return None
+
+
+def _is_true(value: Any) -> bool:
+    try:
+        return bool(value)
+    except Exception:  # an array of numbers is neither, and a foreign __bool__ raises what it likes
+        return False
+
+
+def _to_send(asked: Asked, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """The primary's keywords, and the metadata in them, for the Router to write into.
+
+    The caller's own stays as it is. What is no dict, or no trace id, goes on as it came: it is for LiteLLM to
+    refuse.
+    """
+    name, trace_id = asked.endpoint.metadata, kwargs.get("litellm_trace_id")
+    metadata = _loose_copy(kwargs[name]) if name in kwargs else {}
+    sent = {**kwargs, name: metadata}
+    if trace_id is None or type(trace_id) is str:
+        sent["litellm_trace_id"] = asked.request.trace_id
+    return sent, metadata if issubclass(type(metadata), dict) else {}
+
+
+def _loose_copy(metadata: Any) -> Any:
     """The caller's metadata for LiteLLM to write into: new containers, the caller's values."""
-    if not isinstance(metadata, Mapping):
-        return {}
-    return {k: v.copy() if isinstance(v, dict | list) else v for k, v in metadata.items()}
+    copied = _shallow(metadata, dict)
+    if type(copied) is dict:
+        return {k: _shallow(v, dict, list) for k, v in copied.items()}
+    return copied
+
+
+def _shallow(value: Any, *kinds: type) -> Any:
+    # by type: a foreign object's __class__ may raise
+    if not issubclass(type(value), kinds):
+        return value
+    try:
+        return copy.copy(value)
+    except Exception:  # whatever a foreign __copy__ raises
+        return value

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import select
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from mirrorkit.capture.policy import Policy
 from mirrorkit.errors import ConfigError
 from mirrorkit.records import Call
 
-_LENGTH = struct.Struct(">Q")
+_HEAD = struct.Struct(">QQ")  # how long it is, and which order it is about
 _MAIN = b"__main__"
+NO_ORDER = 0
+"""The ticket of what is about no order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +41,6 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Ticketed:
-    """An order, packed, or what became of it; the ticket says which."""
-
-    ticket: int
-    content: Any
-
-
-@dataclass(frozen=True, slots=True)
 class Models:
     """The Router's deployments are others now."""
 
@@ -64,7 +59,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The process cannot be set up, or an order not be read."""
+    """The process cannot be set up, or the order cannot be read."""
 
     why: str
 
@@ -120,28 +115,31 @@ def unpack(data: bytes) -> Any:
     return pickle.loads(data)  # noqa: S301
 
 
-def write(fd: int, data: bytes) -> None:
-    """Write a frame."""
-    _write_all(fd, _LENGTH.pack(len(data)) + data)
+def framed(data: bytes, ticket: int = NO_ORDER) -> bytes:
+    """Packed data as it goes through a pipe; the ticket says which order it is about."""
+    return _HEAD.pack(len(data), ticket) + data
 
 
-def write_line(fd: int, line: bytes) -> None:
-    """Write a line of text, for what cannot read frames yet."""
-    _write_all(fd, line + b"\n")
+def write(fd: int, frame: bytes) -> None:
+    """Write all of it, however often the pipe takes but a part."""
+    left = memoryview(frame)
+    while left := left[write_some(fd, left) :]:
+        select.select([], [fd], [])
 
 
-def _write_all(fd: int, data: bytes) -> None:
-    """Write, however often the pipe takes but a part of it."""
-    left = memoryview(data)
-    while left:
-        left = left[os.write(fd, left) :]
+def write_some(fd: int, frame: bytes | memoryview) -> int:
+    """Write what a pipe takes; gives how many bytes that were."""
+    try:
+        return os.write(fd, frame)
+    except BlockingIOError:  # it is full
+        return 0
 
 
-def read(file: IO[bytes]) -> bytes | None:
-    """The next frame; None at the end, also if it comes amid a frame."""
-    head = file.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
+def read(file: IO[bytes]) -> tuple[int, bytes] | None:
+    """The next frame, as its ticket and what was packed; None at the end, also if it comes amid a frame."""
+    head = file.read(_HEAD.size)
+    if len(head) < _HEAD.size:
         return None
-    (length,) = _LENGTH.unpack(head)
+    length, ticket = _HEAD.unpack(head)
     data = file.read(length)
-    return data if len(data) == length else None
+    return (ticket, data) if len(data) == length else None

@@ -1,6 +1,7 @@
 """The child process as its parent sees it: started, fed, heard, and started anew when it dies."""
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from mirrorkit.records import Call
 _NICE = 15
 _HOPELESS = 3
 """Starts in a row that fail before those who wait are told so."""
+_SHORT_LIFE_S = 60.0
 _PATIENCE_S = 15.0
 
 # The first line says where modules are found, as nothing can be imported rightly before that.
@@ -51,13 +53,14 @@ class Remote:
         self._plan = plan
         self._on_fault = on_fault
         self._changed = threading.Condition()
-        self._tickets = count()
+        self._tickets = count(frames.NO_ORDER + 1)
         self._heard: dict[int, Heard] = {}
-        self._waiting: deque[tuple[int | None, bytes]] = deque()
+        self._waiting: deque[tuple[int, bytes]] = deque()
         self._given: set[int] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
         self._failures = 0
+        self._short_lives = 0
         self._why = ""
         self._closing = False
         self._starts = 0
@@ -89,16 +92,34 @@ class Remote:
                 return False
             ticket = next(self._tickets)
             self._heard[ticket] = heard
-            self._waiting.append((ticket, order))
-            self._changed.notify_all()
+            frame = frames.framed(order, ticket)
+            process = self._process
+            # nearly always the pipe is free, and waking a thread to write to it would cost more than writing
+            if process is None or not self._ready or self._waiting or not self._piping.acquire(False):
+                self._wait_for_feeding(ticket, frame)
+                return True
+            self._given.add(ticket)
+        try:
+            with contextlib.suppress(OSError, ValueError):
+                written = frames.write_some(_fd(process.stdin), frame)
+                if written < len(frame):
+                    with self._changed:
+                        # before the pipe is free for others: the rest must be the next in it
+                        self._waiting.appendleft((frames.NO_ORDER, frame[written:]))
+                        self._changed.notify_all()
+        finally:
+            self._piping.release()
         return True
 
     def models(self, model_list: Sequence[Any]) -> None:
         """Tell the child that the Router's deployments are others now."""
-        data = frames.pack(frames.Models(model_list))
+        frame = frames.framed(frames.pack(frames.Models(model_list)))
         with self._changed:
-            self._waiting.append((None, data))
-            self._changed.notify_all()
+            self._wait_for_feeding(frames.NO_ORDER, frame)
+
+    def _wait_for_feeding(self, ticket: int, frame: bytes) -> None:
+        self._waiting.append((ticket, frame))
+        self._changed.notify_all()
 
     def close(self, wait: bool = True) -> None:
         """Let the child finish what it has, and end."""
@@ -133,9 +154,10 @@ class Remote:
                 self._failed(f"{type(error).__name__}: {error}")
             else:
                 self._hear(process)
-                self._ended(process)
+                self._ended(process, monotonic() - began)
             with self._changed:
-                pause = self._back_off_s[min(max(self._failures - 1, 0), len(self._back_off_s) - 1)]
+                step = max(self._failures + self._short_lives - 1, 0)
+                pause = self._back_off_s[min(step, len(self._back_off_s) - 1)]
                 self._changed.wait_for(lambda: self._closing, max(0.0, began + pause - monotonic()))
         self._lose(tuple(self._heard), "the session was closed")
 
@@ -159,27 +181,30 @@ class Remote:
             self._starts += 1
         try:
             into = _fd(process.stdin)
-            frames.write_line(into, json.dumps(sys.path).encode())
-            frames.write(into, self._plan())
+            frames.write(into, json.dumps(sys.path).encode() + b"\n")
+            frames.write(into, frames.framed(self._plan()))
+            # so that who hands an order over never waits for the child
+            os.set_blocking(into, False)
         except BrokenPipeError:  # it died at once: hearing it says so
             pass
         return process
 
     def _hear(self, process: "subprocess.Popen[bytes]") -> None:
-        answers: IO[bytes] = os.fdopen(os.dup(_fd(process.stdout)), "rb")
-        with answers:
-            while (data := frames.read(answers)) is not None:
-                message = frames.unpack(data)
-                if isinstance(message, frames.Ticketed):
-                    self._arrived(message.ticket, message.content)
-                elif isinstance(message, frames.Ready):
-                    with self._changed:
-                        self._ready, self._failures = True, 0
-                        self._changed.notify_all()
-                elif isinstance(message, frames.Failed):
-                    self._why = message.why
-                elif isinstance(message, frames.Fault):
-                    self._on_fault(RuntimeError(f"in the child process: {message.text}"))
+        raw = process.stdout
+        answers = io.BufferedReader(raw)  # type: ignore[type-var]
+        while (frame := frames.read(answers)) is not None:
+            ticket, data = frame
+            message = frames.unpack(data)
+            if ticket != frames.NO_ORDER:
+                self._arrived(ticket, message)
+            elif isinstance(message, frames.Ready):
+                with self._changed:
+                    self._ready, self._failures = True, 0
+                    self._changed.notify_all()
+            elif isinstance(message, frames.Failed):
+                self._why = message.why
+            elif isinstance(message, frames.Fault):
+                self._on_fault(RuntimeError(f"in the child process: {message.text}"))
 
     def _arrived(self, ticket: int, content: frames.Ended | frames.Failed) -> None:
         with self._changed:
@@ -196,11 +221,13 @@ class Remote:
         except Exception as fault:  # the thread must hear on
             self._on_fault(fault)
 
-    def _ended(self, process: "subprocess.Popen[bytes]") -> None:
+    def _ended(self, process: "subprocess.Popen[bytes]", lived_s: float) -> None:
         """The child is gone: what it had is lost, and said to be."""
         with self._changed:
             was_ready, self._ready, self._process = self._ready, False, None
             given, self._given = tuple(self._given), set()
+            # the rest of a frame that the child had the beginning of is not for the next one
+            self._waiting = deque(one for one in self._waiting if one[0] != frames.NO_ORDER)
             self._changed.notify_all()
         with self._piping:
             for pipe in (process.stdin, process.stdout):
@@ -212,7 +239,7 @@ class Remote:
         if was_ready:
             self._on_fault(ChildProcessError(f"the child process {how}; it is started again"))
             self._lose(given, f"the child process that made this call {how}")
-            self._failures = 0
+            self._short_lives = self._short_lives + 1 if lived_s < _SHORT_LIFE_S else 0
         else:
             self._failed(self._why or how)
 
@@ -235,24 +262,34 @@ class Remote:
         """Give the child what waits, as long as it is ready; in a thread, as a pipe may be full."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: (self._ready and self._waiting) or self._closing)
-                if self._closing and not (self._ready and self._waiting):
+                self._changed.wait_for(lambda: self._can_feed() or self._closing)
+                if self._closing and not self._can_feed():
                     break
-                ticket, order = self._waiting.popleft()
-                process = self._process
-                if process is None or (ticket is not None and ticket not in self._heard):
-                    continue
-                if ticket is not None:
-                    self._given.add(ticket)
-            data = order if ticket is None else frames.pack(frames.Ticketed(ticket, order))
-            self._write(process, data)
-        if (process := self._process) is not None:
-            self._write(process, frames.pack(frames.Stop()))
+            # in this order everywhere: the pipe, then the rest
+            with self._piping:
+                self._give_next()
+        with self._piping:
+            if (process := self._process) is not None:
+                _write(process, frames.framed(frames.pack(frames.Stop())))
 
-    def _write(self, process: "subprocess.Popen[bytes]", data: bytes) -> None:
-        with self._piping, contextlib.suppress(OSError, ValueError):
-            # if it is gone, the other thread hears of it, and tells
-            frames.write(_fd(process.stdin), data)
+    def _can_feed(self) -> bool:
+        return self._ready and bool(self._waiting)
+
+    def _give_next(self) -> None:
+        with self._changed:
+            process = self._process
+            if process is None or not self._can_feed():
+                return
+            ticket, frame = self._waiting.popleft()
+            if ticket != frames.NO_ORDER:
+                self._given.add(ticket)
+        _write(process, frame)
+
+
+def _write(process: "subprocess.Popen[bytes]", frame: bytes) -> None:
+    # if it is gone, who hears it tells
+    with contextlib.suppress(OSError, ValueError):
+        frames.write(_fd(process.stdin), frame)
 
 
 def _fd(pipe: IO[bytes] | None) -> int:

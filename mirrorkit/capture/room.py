@@ -7,11 +7,15 @@ from contextlib import contextmanager
 from time import monotonic, process_time
 
 # A silent call takes some 8 ms of a core to be sent, which nothing interrupts: a primary that comes
-# meanwhile is that much later. Found by the bench of open-loop load.
-_LOOK_S = 0.01
+# meanwhile is that much later. Found by a bench of open-loop load, as is that a look out of an idle loop
+# takes 0.2 ms itself.
 _NOW_S = 0.008
+_LONG_AGO_S = 0.06
+_LOOK_S = 0.02
+_LOOK_BUSY_S = 0.04
+_LOOK_ALONE_S = 0.002
 _RECENT_S = 0.25
-_GAP_S = 0.001
+_NOTE_S = 0.001
 _IDLE_NOW = 0.1
 _IDLE_RECENTLY = 0.5
 _FREE_ALONE = 0.9
@@ -21,8 +25,8 @@ class Room:
     """Judges by the processor time that this process uses, of one core, as one interpreter has no more.
 
     While primaries are under way, a silent call may start if the process does nothing just now (a tenth of
-    the last 10 ms) and little of late (half of the last 250 ms). While there are none, silent calls follow
-    one another as fast as the core sends them. The clocks count seconds.
+    the last 8 ms or more) and little of late (half of the last 250 ms). While there are none, silent calls
+    follow one another as fast as the core sends them. The clocks count seconds.
 
     >>> now, used = [0.0], [0.0]
     >>> room = Room(lambda: now[0], lambda: used[0])
@@ -33,7 +37,7 @@ class Room:
     ...     now[0] = 0.02
     ...     idle = room.wait_s
     >>> first, busy, idle
-    (0.01, 0.01, 0.0)
+    (0.008, 0.02, 0.0)
     """
 
     def __init__(
@@ -77,18 +81,22 @@ class Room:
         """
         now, cpu = self._clock(), self._cpu_clock()
         self._note(now, cpu)
-        if now - self._started_at < _GAP_S:
+        if now - self._started_at < _NOW_S:
             # what has just been started does not show yet
-            return _GAP_S
+            return _NOW_S
         share = self._share_now(now, cpu)
         if share is None:
-            return _LOOK_S
+            return _NOW_S
         if not self._primaries:
-            return 0.0 if share < _FREE_ALONE else _LOOK_S
-        return 0.0 if share < _IDLE_NOW and self._share_recently(now, cpu) < _IDLE_RECENTLY else _LOOK_S
+            return 0.0 if share < _FREE_ALONE else _LOOK_ALONE_S
+        if self._share_recently(now, cpu) >= _IDLE_RECENTLY:
+            # looking costs too
+            return _LOOK_BUSY_S
+        return 0.0 if share < _IDLE_NOW else _LOOK_S
 
     def _note(self, now: float, cpu: float) -> None:
-        self._looks.append((now, cpu))
+        if not self._looks or now - self._looks[-1][0] >= _NOTE_S:
+            self._looks.append((now, cpu))
         while len(self._looks) > 1 and self._looks[1][0] <= now - _RECENT_S:
             self._looks.popleft()
 
@@ -96,7 +104,7 @@ class Room:
         for at, used in reversed(self._looks):
             if now - at >= _NOW_S:
                 # a look of long ago says nothing of now
-                return (cpu - used) / (now - at) if now - at < 5 * _NOW_S else None
+                return (cpu - used) / (now - at) if now - at < _LONG_AGO_S else None
         return None
 
     def _share_recently(self, now: float, cpu: float) -> float:

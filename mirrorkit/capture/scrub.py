@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from itertools import count
 from typing import Any
 
 MASK = "[secret]"
+_TOO_DEEP = "[too deep]"
 
 # Whole words of a name, so that `max_tokens` is no token and `prompt_cache_key` no key.
 _SECRET_NAME = re.compile(
@@ -52,7 +54,11 @@ def is_credential_header(name: object) -> bool:
     >>> [is_credential_header(n) for n in ("Authorization", "apikey", "X-Tenant")]
     [True, True, False]
     """
-    return any(word in str(name).lower() for word in _HEADER_WORDS)
+    try:
+        text = str(name).lower()
+    except Exception:  # whatever a foreign __str__ raises
+        return True
+    return any(word in text for word in _HEADER_WORDS)
 
 
 def secrets_in(params: Mapping[str, Any]) -> frozenset[str]:
@@ -62,7 +68,7 @@ def secrets_in(params: Mapping[str, Any]) -> frozenset[str]:
     """
     found: set[str] = set()
     for name, value in params.items():
-        if name in _HEADERS and isinstance(value, Mapping):
+        if name in _HEADERS and issubclass(type(value), dict):
             value = {k: v for k, v in value.items() if is_credential_header(k)}
         elif not is_secret_name(name):
             continue
@@ -161,16 +167,22 @@ class Scrubber:
         return _dumps(self._plain(kept, _DEEPEST, count(), by_name=True))
 
     def _plain(self, value: Any, depth: int, nodes: Iterator[int], by_name: bool) -> Any:
+        try:
+            return self._parts(value, depth, nodes, by_name)
+        except Exception:  # whatever a foreign object raises that is looked at
+            return _named(value)
+
+    def _parts(self, value: Any, depth: int, nodes: Iterator[int], by_name: bool) -> Any:
         if value is None or isinstance(value, bool | int | float):
             return _number(value)
         if isinstance(value, str):
             return self.text(value)
         # a value that holds itself, or one value in very many places
         if depth == 0 or next(nodes) > _MOST_NODES:
-            return "[too deep]"
+            return _TOO_DEEP
         if isinstance(value, Mapping):
             return {
-                _storable(self._unsecret(_key(k))): _masked(v, depth)
+                _storable(self._unsecret(_key(k))): _masked(v, depth, nodes)
                 if by_name and is_secret_name(k)
                 else self._plain(v, depth - 1, nodes, by_name)
                 for k, v in value.items()
@@ -180,13 +192,19 @@ class Scrubber:
         return self._plain(_as_data(value), depth - 1, nodes, by_name)
 
 
-def _masked(value: Any, depth: int) -> Any:
+def _masked(value: Any, depth: int, nodes: Iterator[int]) -> Any:
     # A tool's JSON schema may well have a property called "token": its shape is no secret, its texts may be.
-    if isinstance(value, Mapping) and depth:
-        return {_storable(_key(k)): _masked(v, depth - 1) for k, v in value.items()}
-    if isinstance(value, list | tuple) and depth:
-        return [_masked(v, depth - 1) for v in value]
-    return _number(value) if value is None or isinstance(value, bool | int | float) else MASK
+    try:
+        if value is None or isinstance(value, bool | int | float):
+            return _number(value)
+        if depth and next(nodes) <= _MOST_NODES:
+            if isinstance(value, Mapping):
+                return {_storable(_key(k)): _masked(v, depth - 1, nodes) for k, v in value.items()}
+            if isinstance(value, list | tuple):
+                return [_masked(v, depth - 1, nodes) for v in value]
+    except Exception:  # whatever a foreign object raises that is looked at
+        return MASK
+    return MASK
 
 
 def _number(value: bool | float | None) -> bool | float | str | None:
@@ -200,7 +218,10 @@ def _number(value: bool | float | None) -> bool | float | str | None:
 
 def _key(key: object) -> str:
     """A key as JSON has it."""
-    return _dumps(_number(key)) if key is None or isinstance(key, bool | int) else str(key)
+    try:
+        return _dumps(_number(key)) if key is None or isinstance(key, bool | int) else str(key)
+    except Exception:  # whatever a foreign __str__ raises
+        return _named(key)
 
 
 def _plain_json(value: Any) -> str | None:
@@ -208,7 +229,7 @@ def _plain_json(value: Any) -> str | None:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text.encode()
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # it is no plain data, and a foreign object in it raises what it likes
         return None
     return text
 
@@ -220,27 +241,38 @@ def _dumps(value: Any) -> str:
 def _as_data(value: Any) -> Any:
     """A foreign object as plain data: a pydantic model or class by its fields, anything else by its type."""
     for method in ("model_json_schema",) if isinstance(value, type) else ("model_dump", "_asdict"):
-        dump = getattr(value, method, None)
-        if callable(dump):
-            try:
+        try:
+            dump = getattr(value, method, None)
+            if callable(dump):
                 return dump()
-            except Exception:  # whatever a foreign class raises
-                break
-    kind = value if isinstance(value, type) else type(value)
+        except Exception:  # whatever a foreign class raises
+            break
+    return _named(value)
+
+
+def _named(value: Any) -> str:
+    """What stands for a value that cannot be read."""
+    kind = value if issubclass(type(value), type) else type(value)
     return f"<{kind.__module__}.{kind.__qualname__}>"
 
 
-def _texts(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _texts(inner)
-    elif hasattr(value, "get_secret_value"):
-        yield str(value.get_secret_value())
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, which may hold itself."""
+    left, seen = [value], dict[int, Any]()
+    while left:
+        value = left.pop()
+        if id(value) in seen:
+            continue
+        seen[id(value)] = value
+        with suppress(Exception):  # whatever a foreign object raises that is looked at
+            if isinstance(value, str):
+                yield value
+            elif isinstance(value, Mapping):
+                left += value.values()
+            elif isinstance(value, list | tuple):
+                left += value
+            elif hasattr(value, "get_secret_value"):
+                yield str(value.get_secret_value())
 
 
 def _storable(text: str) -> str:

@@ -18,6 +18,7 @@ from mirrorkit.capture.scrub import is_credential_header
 from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import is_stream
 from mirrorkit.capture.watch import Watch
+from mirrorkit.errors import MirrorError
 from mirrorkit.records import CONTROL
 
 # LiteLLM's own time-out comes first, so that its loggers hear of it; this backstop ends what trickles on.
@@ -76,11 +77,7 @@ def silent_kwargs(
         retries: how often LiteLLM may retry.
         timeout_s: seconds until LiteLLM gives the call up; None leaves that to the Router.
     """
-    silent: dict[str, Any] = snapshot(dict(kwargs))
-    for name in (*_LOGGING, *_ROUTING):
-        silent.pop(name, None)
-    if not own_group:
-        _drop_credentials(silent)
+    silent: dict[str, Any] = snapshot(_mirrored(kwargs, own_group))
     silent |= {
         "model": group,
         "litellm_trace_id": trace_id,
@@ -111,6 +108,27 @@ def _marked(metadata: Any, group: str, marks: Mapping[str, Any], add_tag: bool) 
         tags = marked.get("tags")
         marked["tags"] = [*(tags if isinstance(tags, list | tuple) else ()), SILENT_TAG]
     return marked
+
+
+def _mirrored(kwargs: Mapping[str, Any], own_group: bool) -> dict[str, Any]:
+    """What of a request's keywords may be mirrored."""
+    kept = {name: value for name, value in kwargs.items() if name not in _LOGGING and name not in _ROUTING}
+    if not own_group:
+        _drop_credentials(kept)
+    return kept
+
+
+def _unpacked(kwargs: Mapping[str, Any], metadata: str) -> str:
+    """The name of the keyword, or of the value in its metadata, that cannot be packed."""
+    given = kwargs.get(metadata)
+    inner = given.items() if type(given) is dict else ()
+    named = [(f"{metadata}[{key!r}]", value) for key, value in inner if type(key) is str]
+    for name, value in (*named, *kwargs.items()):
+        try:
+            pack(value)
+        except Exception:  # whatever an object raises that will not be copied
+            return name
+    return "a value"
 
 
 def _drop_credentials(kwargs: dict[str, Any]) -> None:
@@ -189,10 +207,17 @@ class SilentCall:
         return self._away.take(order, heard)
 
     def _packed(self) -> bytes | None:
+        asked = self._asked
         try:
-            return pack(Order(self._asked.moved(), self.arm, self.group, self._primary_call_id))
-        except Exception as fault:  # whatever an object raises that will not be copied
-            self._on_fault(fault)
+            asked = asked.moved(_mirrored(asked.copied, self.arm == CONTROL))
+            return pack(Order(asked, self.arm, self.group, self._primary_call_id))
+        except Exception as error:  # whatever an object raises that will not be copied
+            self._on_fault(
+                MirrorError(
+                    f"{_unpacked(asked.copied, asked.endpoint.metadata)} cannot go to the child process "
+                    f"({type(error).__name__}), so its request is mirrored from this one"
+                )
+            )
             return None
 
     def run(self) -> None:

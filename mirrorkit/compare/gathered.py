@@ -49,17 +49,17 @@ def batches(
         yield from _slices(wanted, start) if _is_seekable(wanted) else _in_one_go(wanted, start)
 
 
-def _slices(lazy: pl.LazyFrame, start: int) -> Iterator[pl.DataFrame]:
-    batch = _collected(lazy.slice(start, ROWS))
+def _slices(lazy: pl.LazyFrame, start: int, rows: int = ROWS) -> Iterator[pl.DataFrame]:
+    batch = _collected(lazy.slice(start, rows))
     while batch.height:
-        yield batch
+        yield from batch.iter_slices(ROWS)
         start += batch.height
-        batch = _collected(lazy.slice(start, ROWS))
+        batch = _collected(lazy.slice(start, rows))
 
 
 def _in_one_go(lazy: pl.LazyFrame, start: int) -> Iterator[pl.DataFrame]:
-    if not hasattr(lazy, "collect_batches"):  # older Polars
-        yield from _slices(lazy, start)
+    if not hasattr(lazy, "collect_batches"):  # an older Polars: slices again, but fewer
+        yield from _slices(lazy, start, 10 * ROWS)
         return
     with _reading():
         rows = iter(lazy.slice(start).collect_batches(chunk_size=ROWS, engine="streaming"))

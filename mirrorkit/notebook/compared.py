@@ -48,8 +48,8 @@ class Compared(Protocol):
     def warnings(self) -> "tuple[Pitfall, ...]":
         """What must be known to read the numbers rightly."""
 
-    def examples(self, metric: str, n: int = 10) -> pl.DataFrame:
-        """The pairs whose sides differ most in a metric."""
+    def examples(self, metric: str, n: int = 10, *, arm: str | None = None) -> pl.DataFrame:
+        """The pairs, of all silent models or of one, whose sides differ most in a metric."""
 
     def plot(self) -> "Figure":
         """The figure that sums up."""

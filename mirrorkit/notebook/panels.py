@@ -155,10 +155,7 @@ def distribution(figure: "Figure", at: theme.At, frame: pl.DataFrame, metric: st
 
 def lengths(figure: "Figure", at: theme.At, frame: pl.DataFrame) -> None:
     """How many characters the answers of each side have."""
-    parts = [
-        (part, _values(part, "output_length", part.column("output").str.len_chars()))
-        for part in _parts(frame)
-    ]
+    parts = [(part, _values(part, "output_length", part.column("output_length"))) for part in _parts(frame)]
     _distributions(figure, at, parts, "", "answer length, characters (log)", "no text answers")
     _log_x(figure, at, parts, "")
 

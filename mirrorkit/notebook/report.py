@@ -191,11 +191,7 @@ def _examples(comparison: Compared) -> str:
     """The pairs of the arm that decides that differ most in the metric that does, folded one by one."""
     verdict = comparison.verdict
     metric = verdict.decided_by or _WITHOUT_GATES
-    # those of one arm may come after any number of another's
-    several = verdict.arm is not None and len(verdict.arms) > 1
-    pairs = comparison.examples(metric, max(comparison.frame.height, 1) if several else _EXAMPLES)
-    if verdict.arm is not None:
-        pairs = of_arm(pairs, verdict.arm).head(_EXAMPLES)
+    pairs = comparison.examples(metric, _EXAMPLES, arm=verdict.arm)
     if pairs.is_empty():
         return ""
     shown = "".join(_example(pair) for pair in pairs.iter_rows(named=True))

@@ -17,18 +17,18 @@ def put_together(chunks: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(chunks, rechunk=False) if chunks else SCHEMA.frame()
 
 
-def merged(chunks: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
-    """The same rows in chunks of which each is whole, or at least twice as long as the next.
+def merged(chunks: Sequence[pl.DataFrame], whole: int = WHOLE) -> list[pl.DataFrame]:
+    """The same rows in chunks of which each has `whole` rows or more, or is twice as long as the next.
 
     Each merge makes the chunk that a row is in at least half as long again, so a row is copied
     O(log n) times in all.
     """
     keep, height = len(chunks) - 1, chunks[-1].height
-    while keep and chunks[keep - 1].height < min(2 * height, WHOLE):
+    while keep and chunks[keep - 1].height < min(2 * height, whole):
         keep -= 1
         height += chunks[keep].height
     last = pl.concat(chunks[keep:], rechunk=True)
-    return [*chunks[:keep], slimmed(last) if height >= WHOLE else last]
+    return [*chunks[:keep], slimmed(last) if height >= whole else last]
 
 
 def newest(chunks: Sequence[pl.DataFrame], most: int) -> list[pl.DataFrame]:

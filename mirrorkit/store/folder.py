@@ -54,9 +54,14 @@ class Folder:
         return sorted({writer_of(f) for f in (*self.parts, *self.segments, *self.locks)})
 
 
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
 def new_writer() -> str:
     """A name that no other writer has or will have."""
-    started = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
+    started = f"{now():%Y%m%dT%H%M%S%fZ}"
     return f"{started}_{host()}_{os.getpid()}_{uuid4().hex[:8]}"
 
 

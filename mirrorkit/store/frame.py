@@ -1,5 +1,6 @@
 """Pairs come in one by one, a frame goes out; a look costs what is new since the last one."""
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Lock
@@ -62,6 +63,9 @@ class FrameStore:
         self._chunks: list[pl.DataFrame] = [] if self._frame.is_empty() else [self._frame]
         self._count = self._frame.height
         self._clock, self._journal, self._most, self._before = clock, journal, most, complete_before
+        # small beside `most`, as chunks leave memory whole
+        self._whole = chunks.WHOLE if most is None else min(chunks.WHOLE, max(_AT_ONCE, most // 4))
+        self._at_once = _AT_ONCE
         self._recalled = journal is None
         self._looks = "[]"
 
@@ -85,7 +89,7 @@ class FrameStore:
             with self._appending:
                 self._new.append(pair)
                 self._count += 1
-        if len(self._new) >= _AT_ONCE and self._looking.acquire(blocking=False):
+        if len(self._new) >= self._at_once and self._looking.acquire(blocking=False):
             try:
                 self._take_in()
             finally:
@@ -146,10 +150,13 @@ class FrameStore:
     def forked(self) -> Self:
         """An empty store for a forked child, on a journal of its own at the same place; call it there.
 
-        What was in memory stays the parent's, and is recorded by it.
+        What was in memory stays the parent's, and is recorded by it. Polars hangs in a forked child: pairs
+        can be appended there, and are to be looked at elsewhere, by `mirrorkit.load`.
         """
         journal = None if self._journal is None else self._journal.forked()
-        return type(self)(clock=self._clock, journal=journal, most=self._most, complete_before=self._before)
+        store = type(self)(clock=self._clock, journal=journal, most=self._most, complete_before=self._before)
+        store._at_once = sys.maxsize
+        return store
 
     def _has(self, pair_id: object) -> bool:
         if not isinstance(pair_id, str):
@@ -194,7 +201,7 @@ class FrameStore:
             new, said = self._new.copy(), self._said.copy()
         if not new and not said:
             return
-        held = chunks.merged([*self._chunks, rows(new)]) if new else self._chunks
+        held = chunks.merged([*self._chunks, rows(new)], self._whole) if new else self._chunks
         if said:
             held = [labels.annotated(chunk, said) for chunk in held]
         if self._most is not None:

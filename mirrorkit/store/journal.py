@@ -45,6 +45,7 @@ class Journal:
         roll_rows: pairs after which a segment is full.
         roll_bytes: bytes after which it is.
         storage_options: Polars' own, for a URL.
+        compacts: whether to make parts and upload them; if not, the next one to open the place does it.
 
     Raises:
         RecordingError: the folder cannot be made or written to, or holds pairs of a newer schema version.
@@ -64,13 +65,15 @@ class Journal:
         roll_rows: int = 50_000,
         roll_bytes: int = 64 * 2**20,
         storage_options: cloud.Options | None = None,
+        compacts: bool = True,
     ) -> None:
         self.place = os.fspath(place)
         self._clock, self._roll_rows, self._roll_bytes = clock, roll_rows, roll_bytes
         self._storage_options = storage_options
         self._prefix = cloud.Prefix(self.place, storage_options) if cloud.is_url(place) else None
         self.folder = cloud.spool(self.place) if self._prefix else cloud.local(place)
-        recovery.opened(self.folder)
+        self._compacts = compacts
+        recovery.opened(self.folder, recovers=compacts)
         self.writer = folder.new_writer()
         self._lock_file = self.folder / f"{self.writer}.lock"
         try:
@@ -92,7 +95,7 @@ class Journal:
         self._begun = self._beaten = time.monotonic()
         self._troubles: set[str] = set()
         self._worker = Worker(self._duty, _SYNC_S)
-        if self._prefix:
+        if self._prefix and compacts:
             self._worker.do(self._upload)  # what an earlier session could not
 
     @property
@@ -160,7 +163,7 @@ class Journal:
             self._pairs.flush()
             self._notes.flush()
             self._roll()
-        if self._prefix:
+        if self._prefix and self._compacts:
             self._worker.do(self._upload)
         self._worker.close()
         if self._notes_file is not None:
@@ -177,7 +180,8 @@ class Journal:
     def forked(self) -> Self:
         """A journal for a forked child to write, at the same place; lets go what the child has of this one.
 
-        To be called in the child: this one's files, lock and thread are the parent's.
+        To be called in the child: this one's files, lock and thread are the parent's. Polars hangs in a
+        forked child, so that the child makes no parts; the next journal that is opened there does.
         """
         self._let_go()
         return type(self)(
@@ -186,6 +190,7 @@ class Journal:
             roll_rows=self._roll_rows,
             roll_bytes=self._roll_bytes,
             storage_options=self._storage_options,
+            compacts=False,
         )
 
     def __enter__(self) -> Self:
@@ -230,10 +235,11 @@ class Journal:
         def seal() -> None:
             segment.sync()
             segment.close()
-            compact(segment.path)
+            if self._compacts:
+                compact(segment.path)
 
         self._quietly(seal, "has a segment that could not be compacted, and stays as it is")
-        if self._prefix:
+        if self._prefix and self._compacts:
             self._upload()
 
     def _duty(self) -> None:
@@ -251,7 +257,7 @@ class Journal:
         if now - self._beaten >= _BEAT_S:
             self._beaten = now
             self._quietly(partial(os.utime, self._lock_file), "shows no sign of life")
-            if self._prefix:
+            if self._prefix and self._compacts:
                 self._upload()
 
     def _upload(self) -> None:
@@ -289,7 +295,7 @@ class Journal:
         ended.unlink(missing_ok=True)
 
     def _clear_spool(self) -> None:
-        if self._prefix and not self._untold and not self.unwritten:
+        if self._prefix and self._compacts and not self._untold and not self.unwritten:
             (self.folder / f"{self.writer}.notes").unlink(missing_ok=True)
 
     def _read(self, *, without: str | None = None, own: str | None = None) -> reading.Read:

@@ -29,13 +29,14 @@ def read(
     """
     if cloud.is_url(place):
         return [_cloud(os.fspath(place), options)]
-    found = [_one(path, lazily) for path in _matching(cloud.local(place))]
+    only_folders = os.fspath(place).endswith(("/", os.sep))
+    found = [_one(path, lazily) for path in _matching(cloud.local(place), only_folders)]
     if not found:
         raise RecordingError(f"no recording and no journal matches '{os.fspath(place)}'")
     return found
 
 
-def _matching(path: Path) -> Iterator[Path]:
+def _matching(path: Path, only_folders: bool) -> Iterator[Path]:
     """The path, or where it is a glob the journals and files of pairs that match it, each once."""
     if path.exists() or not has_magic(str(path)):
         yield path
@@ -46,7 +47,12 @@ def _matching(path: Path) -> Iterator[Path]:
         match
         for match in matches
         if match in journals
-        or (match.suffix.lower() in (".csv", ".parquet") and match.parent not in journals)
+        or not (
+            only_folders
+            or match.parent in journals
+            or match.is_dir()
+            or match.suffix.lower() not in (".csv", ".parquet")
+        )
     )
 
 

@@ -68,7 +68,13 @@ def in_cloud(
     prefix: cloud.Prefix, *, without: str | None = None, settled: bool = False, own: str | None = None
 ) -> Read:
     """What is in a journal in an object store, of all writers but `without`; see `in_folder`."""
-    urls = [url for url in prefix.parts() if folder.writer_of(Path(url)) != without]
+    return _in_cloud(prefix, prefix.parts(), without=without, settled=settled, own=own)
+
+
+def _in_cloud(
+    prefix: cloud.Prefix, urls: Sequence[str], *, without: str | None, settled: bool, own: str | None
+) -> Read:
+    urls = [url for url in urls if folder.writer_of(Path(url)) != without]
     told, states = prefix.told()
     marks = {s.writer: s.complete_before for s in states if s.is_alive and s.complete_before is not None}
     held = {writer: mark for writer, mark in marks.items() if settled and writer != own}
@@ -88,8 +94,10 @@ def in_both(prefix: cloud.Prefix, spool: Path, *, without: str | None = None, ow
             continue  # it was uploaded
     else:
         raise RecordingError(f"'{spool}' cannot be read: its files come and go")
-    there = in_cloud(prefix, without=without, settled=True, own=own)
-    uploaded = {Path(url).stem for url in prefix.parts()}
+    # listed after what is here, so that what is uploaded meanwhile is in the one or in both
+    urls = prefix.parts()
+    there = _in_cloud(prefix, urls, without=without, settled=True, own=own)
+    uploaded = {Path(url).stem for url in urls}
     more = [pairs for stem, pairs in here if stem not in uploaded]
     told = notes.together([*said, *there.lines])
     return replace(there, pairs=_together([there.pairs, *more]), said=told)

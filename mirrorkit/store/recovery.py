@@ -11,8 +11,10 @@ from mirrorkit.store import files, folder, lines, locks
 from mirrorkit.store.segments import compact
 
 
-def opened(path: Path) -> None:
+def opened(path: Path, *, recovers: bool = True) -> None:
     """Make a folder ready to be written to, and compact what writers of this machine left when they died.
+
+    Without `recovers` nothing that is there is read.
 
     Raises RecordingError if it cannot be made or written to, or holds pairs of a newer schema version.
     """
@@ -25,8 +27,9 @@ def opened(path: Path) -> None:
         raise RecordingError(
             f"the journal '{path}' cannot be opened ({error}): name another folder"
         ) from error
-    _refuse_newer(found)
-    _recover(found)
+    if recovers:
+        _refuse_newer(found)
+        _recover(found)
 
 
 def _refuse_newer(found: folder.Folder) -> None:

@@ -35,18 +35,6 @@ LOOK_EVERY = 1_000
 NEW = 100
 ALONE, JOURNALED = "frame alone", "journal and frame"
 WORDS = ("parcel", "invoice", "arrives", "Monday", "please", "check", "whether", "the", "courier", "left")
-    "parcel",
-    "invoice",
-    "arrives",
-    "Monday",
-    "please",
-    "check",
-    "whether",
-    "the",
-    "courier",
-    "left",
-    "it",
-)
 
 
 class Maker:

@@ -100,6 +100,22 @@ class TestRetryAfter:
             drive.close(session)
 
 
+@pytest.mark.slow
+def test_rate_and_retry_after_hold_for_calls_made_in_a_child_process(sim: Any, drive: Any) -> None:
+    sim.script("gpt-4o-mini", Reply(fault="429", retry_after_s=0.5))
+    with session_on(sim, mirror_rate=20, isolation="process") as session:
+        drive.chat(session)
+        drive.drain(session)
+        refused = time.monotonic()
+        held = session._mirror.dispatcher.paused["next"]
+        for _ in range(4):
+            drive.chat(session)
+        drive.drain(session)
+        assert time.monotonic() - refused >= held + 3 / 20
+        assert session.frame["silent_status"].to_list() == ["error"] + ["ok"] * 4
+        drive.close(session)
+
+
 class TestExactly:
     @pytest.mark.parametrize("silent", ["next", ["next", "other"]])
     def test_concurrent_requests_overstep_the_budget_by_at_most_one_call(

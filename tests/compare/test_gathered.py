@@ -215,7 +215,6 @@ def test_a_slice_by_a_long_text_says_what_to_do_and_that_works(mixed, lazily) ->
     assert_frame_equal(seen, compare(mixed(60).with_columns(part=brief)).by("part"))
 
 
-@pytest.mark.xfail(strict=True, raises=pl.exceptions.ColumnNotFoundError, reason="panels.lengths reads texts")
 def test_figures_are_those_of_the_frame_in_memory(mixed, lazily) -> None:
     frame = mixed(200)
     seen, same = compare(lazily(frame)), compare(frame)
@@ -223,7 +222,6 @@ def test_figures_are_those_of_the_frame_in_memory(mixed, lazily) -> None:
         assert getattr(seen, view)().to_json() == getattr(same, view)().to_json()
 
 
-@pytest.mark.xfail(strict=True, raises=pl.exceptions.ColumnNotFoundError, reason="panels.lengths reads texts")
 def test_a_report_is_that_of_the_frame_in_memory(mixed, lazily, tmp_path: Path) -> None:
     frame = mixed(200)
     shown = []

@@ -36,7 +36,7 @@ def make_pair(number: int = 0, **given: Any) -> Pair:
     return Pair(**{**values, **given})
 
 
-@pytest.fixture(name="make")
+@pytest.fixture(name="make", scope="session")
 def make_fixture() -> Callable[..., Pair]:
     return make_pair
 

@@ -111,7 +111,7 @@ texts = st.text(st.characters())
         max_size=5,
     )
 )
-def test_whatever_the_pairs_hold_their_lines_are_the_rows_of_the_frame(drawn: list[Any]) -> None:
+def test_whatever_the_pairs_hold_their_lines_are_the_rows_of_the_frame(make: Make, drawn: list[Any]) -> None:
     pairs = [
         make(n, messages=text, note=one, lag_s=number, tags=tuple(tags),
              silent=Call("ok", output=two, cost_usd=number, attempts=count, cache_hit=one))
@@ -123,7 +123,7 @@ def test_whatever_the_pairs_hold_their_lines_are_the_rows_of_the_frame(drawn: li
 
 
 @given(st.integers(0, 10_000))
-def test_a_segment_that_is_cut_at_any_byte_keeps_all_whole_rows(place: int) -> None:
+def test_a_segment_that_is_cut_at_any_byte_keeps_all_whole_rows(make: Make, place: int) -> None:
     pairs = [make(n, note="é\ud83d\x00😀" * n) for n in range(6)]
     each = [lines.line(pair) for pair in pairs]
     data = b"".join(each)

@@ -1,0 +1,333 @@
+"""Nothing is lost and nothing recorded twice, whatever happens to a process: real programs, one journal."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import polars as pl
+import pytest
+
+import mirrorkit as mk
+
+MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
+HEAD = """
+import asyncio, atexit, json, multiprocessing, os, signal, sys, threading
+import mirrorkit as mk
+
+MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
+SETUP = json.loads(os.environ["SETUP"])
+IS_ASYNC = SETUP["is_async"]
+
+def make(**options):
+    return mk.MirrorSession(SETUP["models"], silent_model="next", **SETUP["options"], **options)
+
+def say(**told):
+    os.write(1, (json.dumps(told) + "\\n").encode())
+
+def tell(session, **more):
+    child = None if session._mirror.away is None else session._mirror.away.pid
+    statuses = dict(session.frame["silent_status"].value_counts().iter_rows())
+    say(ids=session.frame["pair_id"].to_list(), statuses=statuses, funnel=session.funnel.as_dict(),
+        under_way=session.under_way, child=child, pid=os.getpid(), **more)
+
+def calls(session, count):
+    # as many at once, each in a thread or a task of its own; their mirrors may still be under way
+    if not IS_ASYNC:
+        threads = [threading.Thread(target=session.completion, args=("chat", MESSAGES)) for _ in range(count)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        return
+    async def main():
+        await asyncio.gather(*(session.acompletion("chat", MESSAGES) for _ in range(count)))
+    asyncio.run(main())
+
+def files(kind):
+    names = []
+    for fd in os.listdir("/proc/self/fd"):
+        try: names.append(os.readlink(f"/proc/self/fd/{fd}"))
+        except OSError: pass
+    return sorted(name for name in names if kind in name)
+"""
+ISOLATION = ["shared", "process"]
+slow = pytest.mark.slow
+
+
+class Program:
+    """A script in a process of its own, which says JSON lines and hears lines."""
+
+    def __init__(self, script: Path, setup: dict[str, Any]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(script)],
+            env={**os.environ, "SETUP": json.dumps(setup), "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pid in (self.pid, *descendants(self.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with self._process:
+            pass
+
+    def said(self) -> Iterator[dict[str, Any]]:
+        """What it says, until it ends; half a line, of one that was killed, is nothing."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(b"{") and line.endswith(b"\n"):
+                yield json.loads(line)
+
+    def hear(self) -> dict[str, Any]:
+        """The next thing it says."""
+        return next(self.said())
+
+    def tell(self, line: str = "") -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
+
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def code(self) -> int:
+        return self._process.wait(100)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that this one started, and those that they did."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [child for child, parent in parents.items() if parent == pid]
+    return [*found, *(grandchild for child in found for grandchild in descendants(child))]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def models(sim: Any) -> list[dict[str, Any]]:
+    return [sim.deployment("chat", "gpt-4o"), sim.deployment("next", "gpt-4o-mini")]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def program(models: Any, tmp_path: Path, journal: Path) -> Callable[..., Program]:
+    """Starts a script: its body, where its silent calls are made, and whether it awaits its calls."""
+
+    def start(body: str, isolation: str = "shared", is_async: bool = False) -> Program:
+        script = tmp_path / "script.py"
+        script.write_text(HEAD + body)
+        options = {"isolation": isolation, "journal": str(journal)}
+        return Program(script, {"models": models, "options": options, "is_async": is_async})
+
+    return start
+
+
+def balanced(told: dict[str, Any]) -> bool:
+    """Whether a session at rest has a reason for each request that is no row, and a row for each other."""
+    funnel = dict(told["funnel"])
+    requests = funnel.pop("requests")
+    at_rest = told["under_way"] == 0 and funnel["under_way"] == 0
+    return at_rest and requests == sum(funnel.values())
+
+
+def kept(journal: Path) -> pl.DataFrame:
+    """What is in the journal: each pair once, and whole."""
+    frame = mk.load(journal).frame
+    assert frame["pair_id"].n_unique() == frame.height
+    for side in ("primary", "silent"):
+        finished = frame.filter(pl.col(f"{side}_status") == "ok")
+        for column in ("output", "latency_s", "model", "input_tokens"):
+            assert finished[f"{side}_{column}"].null_count() == 0
+    return frame
+
+
+def goes_on(models: Any, journal: Path) -> None:
+    """A new session on the journal has what was there, and adds to it."""
+    before = kept(journal)["pair_id"].to_list()
+    with mk.MirrorSession(models, silent_model="next", journal=journal) as session:
+        assert sorted(session.frame["pair_id"]) == sorted(before)
+        session.completion("chat", MESSAGES)
+        assert session.drain(60)
+        assert len(session) == len(before) + 1
+    assert kept(journal).height == len(before) + 1
+
+
+# ---------------------------------------------------------------- a program that is killed
+
+TRAFFIC = """
+session, told, lock = make(), set(), threading.Lock()
+def look():
+    # what was in the frame once, is on disk
+    with lock:
+        ids = [each for each in session.frame["pair_id"] if each not in told]
+        told.update(ids)
+    if ids: say(ids=ids, child=session._mirror.away and session._mirror.away.pid)
+def ask():
+    while True:
+        session.completion("chat", MESSAGES)
+        look()
+async def aask():
+    while True:
+        await session.acompletion("chat", MESSAGES)
+        look()
+async def main():
+    await asyncio.gather(*(aask() for _ in range(4)))
+if IS_ASYNC: asyncio.run(main())
+asking = [threading.Thread(target=ask) for _ in range(4)]
+for each in asking: each.start()
+for each in asking: each.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "isolation", "is_async"),
+    [
+        (signal.SIGKILL, "shared", False),
+        *(
+            pytest.param(number, isolation, is_async, marks=slow)
+            for number, isolation, is_async in (
+                (signal.SIGKILL, "shared", True),
+                (signal.SIGKILL, "process", False),
+                (signal.SIGKILL, "process", True),
+                (signal.SIGTERM, "shared", True),
+                (signal.SIGTERM, "process", False),
+            )
+        ),
+    ],
+)
+def test_a_program_that_is_killed_amid_traffic_leaves_every_finished_pair(
+    program: Any, models: Any, journal: Path, eventually: Any, number: int, isolation: str, is_async: bool
+) -> None:
+    finished: set[str] = set()
+    with program(TRAFFIC, isolation, is_async) as running:
+        for told in running.said():
+            finished.update(told["ids"])
+            if len(finished) >= 20:
+                break
+        started = descendants(running.pid)
+        assert bool(started) == (isolation == "process")
+        running.send(number)
+        for told in running.said():
+            finished.update(told["ids"])
+        assert running.code() == -number
+    assert eventually(lambda: not any(map(is_alive, started)))
+    pairs = kept(journal)
+    assert finished <= set(pairs["pair_id"])
+    assert set(pairs["silent_status"]) == set(pairs["primary_status"]) == {"ok"}
+    goes_on(models, journal)
+
+
+# ---------------------------------------------------------------- a child that is killed
+
+
+@slow
+@pytest.mark.parametrize("is_async", [False, True])
+def test_of_a_child_that_is_killed_what_was_in_flight_is_cancelled_and_the_rest_is_made(
+    program: Any, models: Any, journal: Path, sim: Any, is_async: bool
+) -> None:
+    body = """
+session = make(max_in_flight=4)
+calls(session, 1)
+session.drain()
+say(up=True)
+sys.stdin.readline()
+calls(session, 12)
+tell(session)
+session.drain()
+calls(session, 3)
+session.close()
+tell(session)
+"""
+    with program(body, "process", is_async) as running:
+        assert running.hear()["up"]
+        with sim.hold("gpt-4o-mini") as hold:
+            running.tell()
+            before = running.hear()
+            hold.wait_for(4)
+            os.kill(before["child"], signal.SIGKILL)
+        told = running.hear()
+        assert running.code() == 0
+    assert before["under_way"] == 12
+    assert told["statuses"] == {"ok": 12, "cancelled": 4}
+    assert balanced(told)
+    assert told["funnel"]["mirrored"] == told["funnel"]["requests"] == 16
+    pairs = kept(journal)
+    assert sorted(pairs["pair_id"]) == sorted(told["ids"])
+    assert set(pairs["primary_status"]) == {"ok"}
+    lost = pairs.filter(pl.col("silent_status") == "cancelled")
+    assert all("killed by SIGKILL" in why for why in lost["silent_error_message"])
+    goes_on(models, journal)
+
+
+# ---------------------------------------------------------------- a program that is asked to end
+
+ENDING = """
+session = make(max_in_flight=2)
+def leave(*_):
+    say(leaving=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+atexit.register(lambda: tell(session))
+if IS_ASYNC:
+    async def main():
+        await asyncio.gather(*(session.acompletion("chat", MESSAGES) for _ in range(5)))
+        say(sent=True)
+        await session.acompletion("chat", MESSAGES)
+    asyncio.run(main())
+for _ in range(5): session.completion("chat", MESSAGES)
+say(sent=True)
+session.completion("chat", MESSAGES)
+"""
+
+
+@pytest.mark.parametrize(
+    ("isolation", "is_async"),
+    [
+        ("shared", False),
+        pytest.param("shared", True, marks=slow),
+        pytest.param("process", False, marks=slow),
+        pytest.param("process", True, marks=slow),
+    ],
+)
+def test_a_server_that_is_asked_to_end_finishes_what_is_under_way(
+    program: Any, models: Any, journal: Path, sim: Any, isolation: str, is_async: bool
+) -> None:
+    with sim.hold("gpt-4o-mini") as silent, program(ENDING, isolation, is_async) as running:
+        assert running.hear() == {"sent": True}
+        # its sixth primary is not to be answered
+        with sim.hold("gpt-4o") as primary:
+            silent.wait_for(2, 60)
+            # as a service manager does, which signals all of a service's processes
+            for pid in (*descendants(running.pid), running.pid):
+                os.kill(pid, signal.SIGTERM)
+            assert running.hear() == {"leaving": True}
+            silent.release()
+            told = running.hear()
+            primary.release()
+        assert running.code() == 0
+    assert balanced(told)
+    assert told["statuses"] == {"ok": told["funnel"]["mirrored"]}
+    assert told["funnel"]["mirrored"] >= 5
+    assert sorted(kept(journal)["pair_id"]) == sorted(told["ids"])
+    goes_on(models, journal)
