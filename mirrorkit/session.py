@@ -132,12 +132,12 @@ class MirrorSession(Judging):
         try:
             silent = silent_groups(silent_model)
             check_groups(adapter, silent, policy)
-            warm_up()
             if journal is not None:
                 kept = Journal(journal, storage_options=storage_options)
             self._mirror_to = partial(Mirror, adapter, policy, silent, where, redact, isolation)
             self._store_in = partial(FrameStore, most=max_pairs_in_memory)
             self._begin(kept)
+            warm_up()
         except BaseException:
             adapter.give_back()
             if kept is not None:

@@ -12,6 +12,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 # which logger LiteLLM has made of a name; it has no way to ask the other way round
 from litellm.litellm_core_utils.litellm_logging import get_custom_logger_compatible_class
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 from mirrorkit.errors import ConfigError
 
@@ -124,11 +125,12 @@ def blueprint_of(router: litellm.Router, settings: Mapping[str, Any] | None = No
 
 
 async def flush_loggers() -> None:
-    """Have LiteLLM's loggers send what they hold, as the process is about to end."""
-    for name in _CALLBACKS:
-        for logger in tuple(getattr(litellm, name)):
-            if (flush := getattr(logger, "flush_queue", None)) is not None:
-                await flush()
+    """Have LiteLLM's loggers hear of what ended, and send what they hold, as the process is about to end."""
+    await GLOBAL_LOGGING_WORKER.flush()
+    loggers = {id(logger): logger for name in _CALLBACKS for logger in getattr(litellm, name)}
+    for logger in loggers.values():
+        if (flush := getattr(logger, "flush_queue", None)) is not None:
+            await flush()
 
 
 def _settings_of(router: litellm.Router) -> Iterator[tuple[str, Any]]:

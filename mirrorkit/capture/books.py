@@ -76,7 +76,10 @@ class Books:
 
     def fault(self, error: BaseException) -> None:
         """A fault in the background, ours or of the user's hooks: count it, warn once."""
-        text = self._scrubber.error(str(error))
+        try:
+            text = self._scrubber.error(str(error))
+        except Exception:  # whatever a foreign __str__ raises
+            text = "its text cannot be had"
         with self._lock:
             self.faults += 1
             self.last_fault = f"{type(error).__name__}: {text}"

@@ -6,7 +6,7 @@ import polars as pl
 
 from mirrorkit.records import SCHEMA
 
-WHOLE = 16_384
+WHOLE = 32_768
 """Rows of a chunk that is merged no more, which bounds what a merge costs."""
 
 _FEW, _SAMPLE = 16, 256

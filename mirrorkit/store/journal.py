@@ -63,7 +63,7 @@ class Journal:
         *,
         clock: Callable[[], datetime] = _now,
         roll_rows: int = 50_000,
-        roll_bytes: int = 64 * 2**20,
+        roll_bytes: int = 32 * 2**20,
         storage_options: cloud.Options | None = None,
         compacts: bool = True,
     ) -> None:
