@@ -1,6 +1,7 @@
 """MirrorSession: wraps a LiteLLM Router, mirrors its traffic and records every pair."""
 
 import os
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ import polars as pl
 from mirrorkit.capture.adapter import Adapter, CallType, warm_up
 from mirrorkit.capture.batch import arun_all, read_requests, run_all
 from mirrorkit.capture.judge import Claims
-from mirrorkit.capture.lifetime import at_exit, at_fork
+from mirrorkit.capture.lifetime import at_exit, at_fork, runs
 from mirrorkit.capture.mirror import Isolation, Mirror
 from mirrorkit.capture.policy import Funnel, Policy
 from mirrorkit.capture.settings import (
@@ -32,11 +33,15 @@ from mirrorkit.errors import MirrorWarning, SessionClosed, UnsupportedCall
 from mirrorkit.judging import Judging
 from mirrorkit.notebook import loops
 from mirrorkit.notebook.progress import progress as progress_bar
-from mirrorkit.records import Request
+from mirrorkit.records import Pair, Request
 from mirrorkit.store.frame import FrameStore
 from mirrorkit.store.journal import Journal
 
 _MIRRORED = "completion, acompletion, embedding, aembedding, responses, aresponses"
+_NO_POLARS = (
+    "the pairs cannot be read here: Polars was at work in the process that forked this one, and would wait "
+    "for threads that are not here. They are recorded: read the journal, by mirrorkit.load in another process."
+)
 
 
 class MirrorSession(Judging):
@@ -126,6 +131,7 @@ class MirrorSession(Judging):
         self._looked = Looked()
         self._claims = Claims()
         self._closed = False
+        self._beginning = threading.Lock()
         self._batch_workers: set[Future[None]] = set()
         adapter = Adapter(router)
         kept: Journal | None = None
@@ -134,6 +140,7 @@ class MirrorSession(Judging):
             check_groups(adapter, silent, policy)
             if journal is not None:
                 kept = Journal(journal, storage_options=storage_options)
+            self._unreadable: str | None = None
             self._mirror_to = partial(Mirror, adapter, policy, silent, where, redact, isolation)
             self._store_in = partial(FrameStore, most=max_pairs_in_memory)
             self._begin(kept)
@@ -148,10 +155,16 @@ class MirrorSession(Judging):
 
     def _begin(self, journal: Journal | None) -> None:
         """Begin a record; once more in a process that is forked off, whose pairs are its own."""
-        self._process = os.getpid()
         under_way = UnderWay()
-        self._store = self._store_in(journal=journal, complete_before=under_way.oldest)
-        self._mirror = self._mirror_to(under_way, self._store.append)
+        self._store = self._store_in(
+            journal=journal, complete_before=under_way.oldest, unreadable=self._unreadable
+        )
+        # by this method, what is under way holds the session, whose hook ends it when the interpreter ends
+        self._mirror = self._mirror_to(under_way, self._keep)
+        self._process = os.getpid()
+
+    def _keep(self, pair: Pair) -> None:
+        self._store.append(pair)
 
     @property
     def router(self) -> Any:
@@ -276,7 +289,7 @@ class MirrorSession(Judging):
     @property
     def under_way(self) -> int:
         """How many silent calls wait or run."""
-        return self._mirror.dispatcher.under_way
+        return self._mirror.dispatcher.under_way if self._is_own() else 0
 
     @property
     def complete_before(self) -> datetime:
@@ -294,6 +307,8 @@ class MirrorSession(Judging):
             LoopRunning: in a cell or coroutine whose loop has mirrors under way: use `await adrain()`, or
                 `mirrorkit.notebook.allow_nested_loops()` first.
         """
+        if not self._is_own():
+            return True
         self._mirror.streams.sweep()
         if self._mirror.dispatcher.blocks() and loops.nests():
             return loops.run_nested(self.adrain(timeout_s))
@@ -301,6 +316,8 @@ class MirrorSession(Judging):
 
     async def adrain(self, timeout_s: float | None = None) -> bool:
         """The same, awaiting."""
+        if not self._is_own():
+            return True
         self._mirror.streams.sweep()
         return await self._mirror.dispatcher.adrain(timeout_s)
 
@@ -353,6 +370,8 @@ class MirrorSession(Judging):
         ]
         if self._mirror.away is not None and not self._closed:
             parts.append(self._mirror.away.state)
+        paused = self._mirror.dispatcher.paused
+        parts += [f"{group} asked for {seconds:.3g} s of rest" for group, seconds in paused.items()]
         if books.faults:
             parts.append(f"{books.faults:,} faults (last: {books.last_fault})")
         return f"<MirrorSession {'closed' if self._closed else 'open'}: {', '.join(parts)}>"
@@ -377,9 +396,15 @@ class MirrorSession(Judging):
     def _check_open(self) -> None:
         if self._closed:
             raise SessionClosed("this session is closed: make a new one, or call the Router itself.")
-        if self._process != os.getpid():
-            journal = self._store.journal
-            self._begin(None if journal is None else journal.forked())
+        if not self._is_own():
+            with self._beginning:
+                if not self._is_own():
+                    journal = self._store.journal
+                    self._begin(None if journal is None else journal.forked())
+
+    def _is_own(self) -> bool:
+        """Whether the record is this process's; a fork begins its own with its first call."""
+        return self._process == os.getpid()
 
     def _asked(
         self,
@@ -399,12 +424,14 @@ class MirrorSession(Judging):
 
     def _shut(self) -> None:
         self._closed = True
+        if not self._is_own():
+            return
         self._mirror.shut_down()
         if self._store.journal is not None:
             self._store.journal.close()
 
     def _finish(self) -> None:
-        if not self._closed and self._process == os.getpid():
+        if not self._closed and self._is_own():
             # what an interrupted run had sent
             wait(tuple(self._batch_workers))
             self._mirror.streams.leave()
@@ -413,6 +440,9 @@ class MirrorSession(Judging):
 
     def _let_go(self) -> None:
         """In a process that is forked off: what is open and under way is the parent's."""
+        if runs(os.getppid(), "polars"):
+            self._unreadable = _NO_POLARS
+        self._beginning = threading.Lock()  # a thread that is not here may have held it
         self._batch_workers = set()
         self._mirror.let_go()
         if self._store.journal is not None:

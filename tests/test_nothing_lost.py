@@ -32,9 +32,10 @@ def say(**told):
 
 def tell(session, **more):
     child = None if session._mirror.away is None else session._mirror.away.pid
-    statuses = dict(session.frame["silent_status"].value_counts().iter_rows())
-    say(ids=session.frame["pair_id"].to_list(), statuses=statuses, funnel=session.funnel.as_dict(),
-        under_way=session.under_way, child=child, pid=os.getpid(), **more)
+    try: frame = session.frame
+    except mk.MirrorError: pass  # in a fork where Polars cannot work
+    else: more |= dict(ids=frame["pair_id"].to_list(), statuses=dict(frame["silent_status"].value_counts().iter_rows()))
+    say(funnel=session.funnel.as_dict(), under_way=session.under_way, child=child, **more)
 
 def calls(session, count):
     # as many at once, each in a thread or a task of its own; their mirrors may still be under way
@@ -134,11 +135,11 @@ def journal(tmp_path: Path) -> Path:
 def program(models: Any, tmp_path: Path, journal: Path) -> Callable[..., Program]:
     """Starts a script: its body, where its silent calls are made, and whether it awaits its calls."""
 
-    def start(body: str, isolation: str = "shared", is_async: bool = False) -> Program:
+    def start(body: str, isolation: str = "shared", is_async: bool = False, how: str = "") -> Program:
         script = tmp_path / "script.py"
         script.write_text(HEAD + body)
         options = {"isolation": isolation, "journal": str(journal)}
-        return Program(script, {"models": models, "options": options, "is_async": is_async})
+        return Program(script, {"models": models, "options": options, "is_async": is_async, "how": how})
 
     return start
 
@@ -330,4 +331,205 @@ def test_a_server_that_is_asked_to_end_finishes_what_is_under_way(
     assert told["statuses"] == {"ok": told["funnel"]["mirrored"]}
     assert told["funnel"]["mirrored"] >= 5
     assert sorted(kept(journal)["pair_id"]) == sorted(told["ids"])
+    goes_on(models, journal)
+
+
+# ---------------------------------------------------------------- a program that forks
+
+PREFORK = """
+before = len(files("pipe"))
+session = make()
+if SETUP["options"]["isolation"] == "process":
+    # the child is up, so that there is something to let go
+    session.completion("chat", MESSAGES, extra_headers={"Connection": "close"})
+    session.drain()
+own = {name for name in files(SETUP["options"]["journal"])}
+
+def work(number):
+    say(pipes=len(files("pipe")) - before, still=sorted(own & set(files(SETUP["options"]["journal"]))))
+    calls(session, 3)
+    session.drain()
+    calls(session, 2)
+
+def forked(number):
+    pid = os.fork()
+    if not pid:
+        atexit.register(lambda: tell(session))
+        work(number)
+        sys.exit(0)
+    return pid
+
+def spread(number):
+    work(number)
+    session.close()
+    tell(session)
+
+if SETUP["how"] == "fork":
+    workers = [forked(number) for number in range(2)]
+    calls(session, 3)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in workers]
+else:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=spread, args=(number,)) for number in range(2)]
+    for each in workers: each.start()
+    calls(session, 3)
+    for each in workers: each.join()
+    codes = [each.exitcode for each in workers]
+calls(session, 1)
+session.drain()
+tell(session, codes=codes, ended=True)
+session.close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "isolation", "is_async"),
+    [
+        ("fork", "shared", False),
+        pytest.param("fork", "shared", True, marks=slow),
+        pytest.param("fork", "process", False, marks=slow),
+        pytest.param("multiprocessing", "shared", False, marks=slow),
+        pytest.param("multiprocessing", "process", True, marks=slow),
+    ],
+)
+def test_each_process_of_a_preforked_program_records_its_own_pairs_once(
+    program: Any, models: Any, journal: Path, eventually: Any, how: str, isolation: str, is_async: bool
+) -> None:
+    before = int(isolation == "process")
+    with program(PREFORK, isolation, is_async, how=how) as running:
+        told = list(running.said())
+        assert running.code() == 0
+        assert not descendants(running.pid)
+    (ended,) = [each for each in told if "ended" in each]
+    workers = [each for each in told if "funnel" in each and each is not ended]
+    let_go = [each for each in told if "pipes" in each]
+    assert ended["codes"] == [0, 0]
+    # nothing of the parent's files and pipes is held by them; two pipes are multiprocessing's own
+    assert let_go == [{"pipes": 0 if how == "fork" else 2, "still": []}] * 2
+    assert [each["funnel"]["mirrored"] for each in workers] == [5, 5]
+    assert ended["funnel"]["mirrored"] == before + 4
+    assert all(map(balanced, (*workers, ended)))
+    pairs = kept(journal)
+    assert pairs.height == 10 + before + 4
+    assert set(pairs["silent_status"]) == set(pairs["primary_status"]) == {"ok"}
+    goes_on(models, journal)
+
+
+def test_a_fork_amid_mirrors_leaves_them_to_its_parent(
+    program: Any, models: Any, journal: Path, sim: Any
+) -> None:
+    body = """
+session = make()
+calls(session, 3)
+stream = session.completion("chat", MESSAGES, stream=True)
+next(stream)
+say(under_way=session.under_way)
+sys.stdin.readline()
+pid = os.fork()
+if not pid:
+    # none of its own: it neither waits for its parent's nor makes them again, nor a dropped stream's
+    del stream
+    say(drained=session.drain(20), under_way=session.under_way)
+    session.close()
+    sys.exit(0)
+say(code=os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+for _ in stream: pass
+session.close()
+tell(session)
+"""
+    with sim.hold("gpt-4o-mini") as hold, program(body) as running:
+        assert running.hear() == {"under_way": 3}
+        hold.wait_for(3)
+        running.tell()
+        assert running.hear() == {"drained": True, "under_way": 0}
+        assert running.hear() == {"code": 0}
+        hold.release()
+        told = running.hear()
+        assert running.code() == 0
+    assert balanced(told)
+    assert told["statuses"] == {"ok": 4}
+    assert sim.count("gpt-4o-mini") == 4
+    assert sorted(kept(journal)["pair_id"]) == sorted(told["ids"])
+
+
+def test_a_forks_first_calls_may_come_at_once_from_many_threads(program: Any, journal: Path) -> None:
+    body = """
+session = make(max_in_flight=4)
+pid = os.fork()
+if not pid:
+    sys.setswitchinterval(1e-6)
+    calls(session, 12)
+    session.close()
+    tell(session)
+    sys.exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    with program(body) as running:
+        told = running.hear()
+        assert running.code() == 0
+    assert balanced(told)
+    assert told["funnel"]["mirrored"] == kept(journal).height == 12
+
+
+@slow
+@pytest.mark.parametrize("isolation", ISOLATION)
+def test_a_fork_amid_traffic_works_and_so_does_its_parent(
+    program: Any, journal: Path, isolation: str
+) -> None:
+    """Locks of threads that are not in the fork hold nothing up."""
+    body = """
+session = make()
+NO_REUSE = {"Connection": "close"}  # LiteLLM's open connections are the parent's
+stop = threading.Event()
+def ask():
+    while not stop.is_set():
+        session.completion("chat", MESSAGES, extra_headers=NO_REUSE)
+        len(session.frame)
+asking = [threading.Thread(target=ask) for _ in range(4)]
+for each in asking: each.start()
+codes = []
+for number in range(6):
+    pid = os.fork()
+    if not pid:
+        for _ in range(2): session.completion("chat", MESSAGES, extra_headers=NO_REUSE)
+        session.close()
+        tell(session)
+        os._exit(0)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+stop.set()
+for each in asking: each.join()
+session.close()
+tell(session, codes=codes)
+"""
+    with program(body, isolation) as running:
+        told = list(running.said())
+        assert running.code() == 0
+    assert told[-1]["codes"] == [0] * 6
+    assert all(map(balanced, told))
+    assert [each["funnel"]["mirrored"] for each in told[:-1]] == [2] * 6
+    assert kept(journal).height == sum(each["funnel"]["mirrored"] for each in told)
+
+
+@slow
+@pytest.mark.parametrize("isolation", ISOLATION)
+def test_spawned_workers_share_a_journal(program: Any, models: Any, journal: Path, isolation: str) -> None:
+    body = """
+def work(number):
+    # it ends as such workers do, without a close
+    session = make()
+    calls(session, 4)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=work, args=(number,)) for number in range(2)]
+    for each in workers: each.start()
+    for each in workers: each.join()
+    say(codes=[each.exitcode for each in workers])
+"""
+    with program(body, isolation) as running:
+        assert running.hear() == {"codes": [0, 0]}
+        assert running.code() == 0
+    pairs = kept(journal)
+    assert pairs.height == 8
+    assert set(pairs["silent_status"]) == {"ok"}
     goes_on(models, journal)

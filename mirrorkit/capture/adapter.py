@@ -101,6 +101,8 @@ class Adapter:
 
     def resolved(self, group: str) -> str:
         """The group that an alias stands for; any other name as it is."""
+        if not self.router.model_group_alias:
+            return group
         return str(self.router.get_model_from_alias(model=group) or group)
 
     def serves(self, group: str, deployment_id: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -15,7 +16,7 @@ class Books:
     """Counts, spending and faults, kept for many threads; nothing here ever raises at a caller."""
 
     def __init__(self, budget_usd: float | None) -> None:
-        self.funnel = Funnel()
+        self._counts: Counter[str] = Counter()
         self.spending = Spending(budget_usd)
         self.faults = 0
         self.last_fault: str | None = None
@@ -31,15 +32,22 @@ class Books:
     def count(self, outcome: Literal["opened", "mirrored"] | Reason) -> None:
         """Count a request that came in, or what became of it."""
         with self._lock:
-            self.funnel = self.funnel.opened() if outcome == "opened" else self.funnel.settled(outcome)
+            self._counts[outcome] += 1
+
+    @property
+    def funnel(self) -> Funnel:
+        """How many requests came in, and what became of them."""
+        with self._lock:
+            settled = dict(self._counts)
+        opened = settled.pop("opened", 0)
+        return Funnel(requests=opened, under_way=opened - sum(settled.values()), **settled)
 
     def reserve(self, expected: Sequence[float]) -> bool:
         """Set aside what a request's silent calls will cost, all or none; False if the budget is spent."""
         with self._lock:
             if not self.spending.allows(*expected):
                 return False
-            for one in expected:
-                self.spending = self.spending.reserve(one)
+            self.spending = self.spending.reserve(sum(expected))
             return True
 
     def settle(self, expected: float, call: Call | None = None) -> None:

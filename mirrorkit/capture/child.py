@@ -5,6 +5,7 @@ It speaks by its standard input and output, and ends with its parent, however th
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import Mapping, Sequence
 from time import sleep
@@ -31,6 +32,8 @@ class Say(Protocol):
 
 def main() -> None:
     """Serve until the parent says stop, or is gone."""
+    # a service manager asks all processes to end: the parent, which may have calls to finish, is asked too
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     orders, say = _pipes()
     try:

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from weakref import WeakMethod
 
 Hook = WeakMethod[Callable[[], None]]
@@ -19,6 +20,19 @@ def at_fork(hook: Hook) -> None:
     """Call this method in each process that is forked off, if its object is still there."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_calling(hook))
+
+
+def runs(process: int, thread: str) -> bool:
+    """Whether a process has a thread whose name begins like this; False where the system does not tell.
+
+    >>> runs(os.getpid(), "no such thread")
+    False
+    """
+    tasks = Path(f"/proc/{process}/task")
+    try:
+        return any((task / "comm").read_text().startswith(thread) for task in tasks.iterdir())
+    except OSError:
+        return False
 
 
 def _calling(hook: Hook) -> Callable[[], None]:

@@ -65,6 +65,7 @@ class Mirror:
         self._sink = sink
         self._ids = None if policy.seed is None else random.Random(policy.seed)  # noqa: S311 (ids, not secrets)
         self._ids_lock = threading.Lock()
+        self._is_parents = False
         self.away = self._child() if isolation == "process" else None
 
     def _child(self) -> Remote:
@@ -81,7 +82,8 @@ class Mirror:
         return away
 
     def let_go(self) -> None:
-        """In a process that is forked off: let go what it has of its parent's child process."""
+        """In a process that is forked off: what is under way and the child process are the parent's."""
+        self._is_parents = True
         if self.away is not None:
             self.away.forget()
 
@@ -223,6 +225,8 @@ class Mirror:
 
     def _settled(self, asked: Asked, seen: Seen, watch: Watch) -> None:
         """A primary is done: send its mirrors, or count why not."""
+        if self._is_parents:
+            return
         self.room.left()
         try:
             outcome = "cancelled" if seen.status == "cancelled" else self._hand_over(asked, seen, watch)

@@ -1,10 +1,9 @@
 """What is mirrored and what is not: pure decisions, and the counts of them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from math import inf
-from typing import Any, Literal
+from typing import Literal
 
 from mirrorkit.errors import ConfigError
 
@@ -98,23 +97,14 @@ class Funnel:
     faulted: int = 0
     under_way: int = 0
 
-    def opened(self) -> "Funnel":
-        """One more request came in."""
-        return replace(self, requests=self.requests + 1, under_way=self.under_way + 1)
-
-    def settled(self, outcome: Literal["mirrored"] | Reason) -> "Funnel":
-        """A request under way was mirrored, or was not for this reason."""
-        changes: Mapping[str, Any] = {"under_way": self.under_way - 1, outcome: getattr(self, outcome) + 1}
-        return replace(self, **changes)
-
     def __getitem__(self, name: str) -> int:
         return self.as_dict()[name]
 
     def as_dict(self) -> dict[str, int]:
         """The counts by name.
 
-        >>> Funnel().opened().settled("mirrored")["mirrored"]
-        1
+        >>> Funnel(requests=3, mirrored=2, filtered=1)["mirrored"]
+        2
         """
         return {f.name: getattr(self, f.name) for f in fields(self)}
 

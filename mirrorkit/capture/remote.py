@@ -142,7 +142,7 @@ class Remote:
         if process is not None:
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    os.close(pipe.fileno())
+                    pipe.close()
 
     def _keep_alive(self) -> None:
         """Start the child, hear it until it ends, and start it again."""

@@ -8,7 +8,7 @@ from typing import Self
 
 import polars as pl
 
-from mirrorkit.errors import ConfigError, LabelError
+from mirrorkit.errors import ConfigError, LabelError, MirrorError
 from mirrorkit.records import SCHEMA, Judgement, Pair
 from mirrorkit.store import chunks, labels
 from mirrorkit.store.journal import Journal
@@ -36,6 +36,7 @@ class FrameStore:
             has already come first in the frame; they are read at the first look.
         most: pairs that are kept in memory; older ones are in the journal alone.
         complete_before: tells the start of the oldest request under way, for the journal.
+        unreadable: why pairs can be added but not read here; None if they can.
 
     Raises ConfigError for `most` without a journal, or less than 1.
 
@@ -52,6 +53,7 @@ class FrameStore:
         journal: Journal | None = None,
         most: int | None = None,
         complete_before: Callable[[], datetime | None] = lambda: None,
+        unreadable: str | None = None,
     ) -> None:
         if most is not None and (journal is None or most < 1):
             raise ConfigError(f"max_pairs_in_memory={most!r} takes a journal, and a number of 1 or more")
@@ -66,7 +68,8 @@ class FrameStore:
         # small beside `most`, as chunks leave memory whole
         self._whole = chunks.WHOLE if most is None else min(chunks.WHOLE, max(_AT_ONCE, most // 4))
         self._at_once = _AT_ONCE
-        self._recalled = journal is None
+        self._unreadable = unreadable
+        self._recalled = journal is None or unreadable is not None
         self._looks = "[]"
 
     def __len__(self) -> int:
@@ -129,7 +132,10 @@ class FrameStore:
 
         A value that Polars cannot store (a lone surrogate in a text, an int beyond 64 bits) is
         escaped if it is text, null otherwise; its row is there. Where `most` was given, these are the newest.
+
+        Raises MirrorError where pairs cannot be read.
         """
+        self._check_readable()
         with self._looking:
             self._recall()
             self._take_in()
@@ -140,6 +146,7 @@ class FrameStore:
 
         Raises RecordingError if the journal cannot be read.
         """
+        self._check_readable()
         with self._looking:
             self._recall()
             self._take_in()
@@ -157,6 +164,10 @@ class FrameStore:
         store = type(self)(clock=self._clock, journal=journal, most=self._most, complete_before=self._before)
         store._at_once = sys.maxsize
         return store
+
+    def _check_readable(self) -> None:
+        if self._unreadable is not None:
+            raise MirrorError(self._unreadable)
 
     def _has(self, pair_id: object) -> bool:
         if not isinstance(pair_id, str):

@@ -3,10 +3,15 @@
 import random
 import threading
 from collections.abc import Callable
+from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mirrorkit.capture.books import Books
+from mirrorkit.capture.policy import Reason
+from mirrorkit.errors import MirrorWarning
 from mirrorkit.records import Call
 
 LONG = 30
@@ -30,6 +35,41 @@ def together(*work: Callable[[], None]) -> None:
         thread.join(LONG)
         assert not thread.is_alive()
     assert not errors
+
+
+OUTCOMES = ("mirrored", *get_args(Reason))
+
+
+@given(st.lists(st.none() | st.sampled_from(OUTCOMES)))
+def test_requests_are_the_sum_of_the_others_at_every_step(steps: list[Any]) -> None:
+    books = Books(None)
+    for outcome in steps:
+        if outcome is not None and not books.funnel.under_way:
+            continue
+        books.count("opened" if outcome is None else outcome)
+        counts = books.funnel.as_dict()
+        assert counts.pop("requests") == sum(counts.values())
+    assert books.funnel.requests == sum(step is None for step in steps)
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_each_outcome_has_a_count_of_its_own(outcome: Any) -> None:
+    books = Books(None)
+    books.count("opened")
+    books.count(outcome)
+    assert {name for name, n in books.funnel.as_dict().items() if n} == {"requests", outcome}
+
+
+class Nameless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_a_fault_that_cannot_be_put_in_words_is_one_all_the_same() -> None:
+    books = Books(None)
+    with pytest.warns(MirrorWarning, match="its text cannot be had"):
+        books.fault(Nameless())
+    assert books.faults == 1
 
 
 @pytest.mark.parametrize("seed", range(3))

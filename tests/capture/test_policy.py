@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirrorkit.capture.policy import Funnel, Policy, Reason, Spending, cost_by_tokens, unit_hash
+from mirrorkit.capture.policy import Policy, Reason, Spending, cost_by_tokens, unit_hash
 from mirrorkit.errors import ConfigError
 
 N = 4_000
@@ -147,24 +147,6 @@ class TestTheDoor:
     def test_a_number_too_large_for_a_float_is_refused_like_any_other(self) -> None:
         with pytest.raises(ConfigError):
             Policy(sample=10**400)
-
-
-class TestFunnel:
-    @given(st.lists(st.none() | st.sampled_from(OUTCOMES)))
-    def test_requests_are_the_sum_of_the_others_at_every_step(self, steps: list[Any]) -> None:
-        funnel = Funnel()
-        for outcome in steps:
-            if outcome is not None and not funnel.under_way:
-                continue
-            funnel = funnel.opened() if outcome is None else funnel.settled(outcome)
-            counts = funnel.as_dict()
-            assert counts.pop("requests") == sum(counts.values())
-        assert funnel.requests == sum(s is None for s in steps)
-
-    @pytest.mark.parametrize("outcome", OUTCOMES)
-    def test_each_outcome_has_a_count_of_its_own(self, outcome: Any) -> None:
-        counts = Funnel().opened().settled(outcome).as_dict()
-        assert {name for name, n in counts.items() if n} == {"requests", outcome}
 
 
 # what happens next: a call is asked for (expected, cost or None), or the nth under way ends

@@ -1,4 +1,4 @@
-"""The child process that makes silent calls: set up like its parent, of lower priority, and never in the way."""
+"""The child process that makes silent calls: set up like its parent, of lower priority, never in the way."""
 
 import json
 import os
@@ -184,7 +184,8 @@ from litellm.integrations.custom_logger import CustomLogger
 class ToFile(CustomLogger):
     async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
         with open({path!r}, "a") as file:
-            told = [os.getpid(), kwargs["model"], kwargs["litellm_params"]["metadata"].get("is_silent_experiment")]
+            metadata = kwargs["litellm_params"]["metadata"]
+            told = [os.getpid(), kwargs["model"], metadata.get("is_silent_experiment")]
             file.write(json.dumps(told) + "\\n")
 
 handler = ToFile()
