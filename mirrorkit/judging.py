@@ -35,7 +35,7 @@ class Judging(Readable):
     ) -> pl.DataFrame:
         """Have a model of the Router say which answer of each pair is better, on threads.
 
-        Asked about are finished pairs, the control arm's left out, that have no verdict yet. The judge sees
+        Asked about are pairs of `frame`, the control arm's left out, that have no verdict yet. The judge sees
         what is recorded of the request and of both answers, not who gave them, in both orders: where these
         disagree it is a tie, and `judge_flipped`. An answer that is no verdict is asked for once more; a pair
         without a verdict in both orders has a null `judge_preference` and a `judge_reason` that says why, and

@@ -17,7 +17,7 @@ import polars as pl
 from mirrorkit.capture.adapter import Adapter, CallType, warm_up
 from mirrorkit.capture.batch import arun_all, read_requests, run_all
 from mirrorkit.capture.judge import Claims
-from mirrorkit.capture.lifetime import at_exit, at_fork, runs
+from mirrorkit.capture.lifetime import NO_POLARS, at_exit, at_fork, runs
 from mirrorkit.capture.mirror import Isolation, Mirror
 from mirrorkit.capture.policy import Funnel, Policy
 from mirrorkit.capture.settings import (
@@ -38,10 +38,6 @@ from mirrorkit.store.frame import FrameStore
 from mirrorkit.store.journal import Journal
 
 _MIRRORED = "completion, acompletion, embedding, aembedding, responses, aresponses"
-_NO_POLARS = (
-    "the pairs cannot be read here: Polars was at work in the process that forked this one, and would wait "
-    "for threads that are not here. They are recorded: read the journal, by mirrorkit.load in another process."
-)
 
 
 class MirrorSession(Judging):
@@ -150,6 +146,9 @@ class MirrorSession(Judging):
             if kept is not None:
                 kept.close()
             raise
+        if kept is not None:
+            # a session that is dropped unclosed ends its journal too
+            weakref.finalize(self, kept.close)
         at_exit(weakref.WeakMethod(self._finish))
         at_fork(weakref.WeakMethod(self._let_go))
 
@@ -264,8 +263,9 @@ class MirrorSession(Judging):
     def frame(self) -> pl.DataFrame:
         """The finished pairs so far, one row each, in the order they finished; see `max_pairs_in_memory`."""
         self._mirror.streams.sweep()
-        frame = self._store.frame()
-        if (hidden := len(self._store) - frame.height) > 0:
+        # in this order: a pair that comes in between is no hidden one
+        total, frame = len(self._store), self._store.frame()
+        if (hidden := total - frame.height) > 0:
             place = None if self._store.journal is None else self._store.journal.place
             warnings.warn(
                 f"the frame holds the newest {frame.height:,} pairs (max_pairs_in_memory); compare() sees "
@@ -441,7 +441,8 @@ class MirrorSession(Judging):
     def _let_go(self) -> None:
         """In a process that is forked off: what is open and under way is the parent's."""
         if runs(os.getppid(), "polars"):
-            self._unreadable = _NO_POLARS
+            self._unreadable = NO_POLARS
+            self._store = FrameStore(journal=self._store.journal, unreadable=NO_POLARS)
         self._beginning = threading.Lock()  # a thread that is not here may have held it
         self._batch_workers = set()
         self._mirror.let_go()

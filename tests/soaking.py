@@ -29,6 +29,7 @@ from mirrorkit.simulator import API_KEY, SimulatedModel, SimulatorProcess
 
 CONCURRENCY = 16
 MAX_WAITING = 400
+FULL = MAX_WAITING - CONCURRENCY
 TIMEOUT_S = 2.0
 # nothing but LiteLLM's own work is to be slow: what a soak takes is the number of its requests
 QUICK: dict[str, Any] = {"ttft_s": 0.0, "token_s": 0.0, "words": 1}
@@ -93,7 +94,7 @@ class Traffic:
     async def _send(self, turns: Iterator[int]) -> None:
         for turn in turns:
             # nobody holds back the last part: what there is no room for is dropped, and counted
-            while turn < self.total * 0.95 and self.session.under_way > MAX_WAITING - CONCURRENCY:
+            while turn < self.total * 0.95 and self.session.under_way > FULL:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             try:
                 await self.session.acompletion("chat", [{"role": "user", "content": f"Question {turn}"}])
@@ -154,7 +155,7 @@ async def _sockets_closed() -> None:
     """Until LiteLLM has let go its connections to servers that are gone."""
     end = time.monotonic() + 20
     own = {"socket": 2}  # the loop's
-    while held()["files"].get("socket", 0) > own["socket"] and time.monotonic() < end:
+    while held()["files"].get("socket", 0) > own["socket"] and time.monotonic() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
 
 

@@ -8,6 +8,12 @@ from weakref import WeakMethod
 
 Hook = WeakMethod[Callable[[], None]]
 
+NO_POLARS = (
+    "the pairs cannot be read here: Polars was at work in the process that forked this one, and would wait "
+    "for threads that are not here. They are recorded: read the journal by mirrorkit.load elsewhere."
+)
+"""Why a fork has no frame."""
+
 
 def at_exit(hook: Hook) -> None:
     """Call this method when the interpreter ends, if its object is still there."""

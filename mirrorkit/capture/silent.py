@@ -258,6 +258,9 @@ class SilentCall:
             # it was meant for whatever the loop runs, not for this task, which it hit
             self._finish(watch.failed(error, stream), watch.started)
             raise
+        except GeneratorExit:
+            # its loop ended without it: it is made again elsewhere, or was
+            raise
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():

@@ -201,7 +201,7 @@ class Ways:
         self.sim = Simulator([SimulatedModel(name, ttft_s=0.001, token_s=0.0001, words=4) for name in names])
         self.sim.start()
         served = {"chat": "gpt-4o", "vectors": "text-embedding-3-small", "next": "gpt-4o-mini"}
-        models = [self.sim.deployment(group, model) for group, model in served.items()]
+        models = [self.sim.deployment(group, model, max_retries=0) for group, model in served.items()]
         alike = {"num_retries": 0, "disable_cooldowns": True}
         self.router = litellm.Router(model_list=models, **alike)
         self.journal = journal

@@ -19,7 +19,7 @@ import asyncio, atexit, json, os, sys
 import mirrorkit as mk
 MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
 models = json.loads(os.environ["MODELS"])
-session = mk.MirrorSession(models, silent_model="next")
+session = mk.MirrorSession(models, silent_model="next", **json.loads(os.environ["OPTIONS"]))
 def tell():
     print(json.dumps(session.frame.select("silent_status", "silent_output", "silent_attempts").to_dicts()))
     print(json.dumps(session.funnel.as_dict()))
@@ -27,13 +27,21 @@ atexit.register(tell)
 """
 
 
-def run_script(sim: Any, tmp_path: Path, body: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
+@pytest.fixture(params=["shared", pytest.param("process", marks=pytest.mark.slow)])
+def isolation(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def run_script(
+    sim: Any, tmp_path: Path, isolation: str, body: str
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
     script = tmp_path / "script.py"
     script.write_text(HEAD + body)
     models = [sim.deployment("chat", "gpt-4o"), sim.deployment("next", "gpt-4o-mini")]
+    options = {"isolation": isolation, "journal": str(tmp_path / "journal")}
     done = subprocess.run(
         [sys.executable, str(script)],
-        env={**_environment(), "MODELS": json.dumps(models)},
+        env={**_environment(), "MODELS": json.dumps(models), "OPTIONS": json.dumps(options)},
         capture_output=True,
         text=True,
         timeout=90,
@@ -41,6 +49,8 @@ def run_script(sim: Any, tmp_path: Path, body: str) -> tuple[list[dict[str, Any]
     )
     assert done.returncode == 0, done.stderr
     rows, funnel = (json.loads(line) for line in done.stdout.splitlines()[-2:])
+    recorded = mk.load(tmp_path / "journal").frame
+    assert recorded["pair_id"].n_unique() == recorded.height == len(rows) == funnel["mirrored"]
     return rows, funnel
 
 
@@ -48,18 +58,23 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
-def test_a_plain_script_that_simply_ends_records_every_pair(sim: Any, tmp_path: Path) -> None:
-    rows, funnel = run_script(sim, tmp_path, "for _ in range(5): session.completion('chat', MESSAGES)\n")
+def test_a_plain_script_that_simply_ends_records_every_pair(sim: Any, tmp_path: Path, isolation: str) -> None:
+    rows, funnel = run_script(
+        sim, tmp_path, isolation, "for _ in range(5): session.completion('chat', MESSAGES)\n"
+    )
     assert [r["silent_status"] for r in rows] == ["ok"] * 5
     assert all(r["silent_output"] for r in rows)
     assert funnel["mirrored"] == 5
     assert sim.count("gpt-4o-mini") == 5
 
 
-def test_asyncio_run_that_returns_at_once_still_ends_with_every_pair(sim: Any, tmp_path: Path) -> None:
+def test_asyncio_run_that_returns_at_once_still_ends_with_every_pair(
+    sim: Any, tmp_path: Path, isolation: str
+) -> None:
     rows, funnel = run_script(
         sim,
         tmp_path,
+        isolation,
         "async def main():\n"
         "    await asyncio.gather(*(session.acompletion('chat', MESSAGES) for _ in range(5)))\n"
         "asyncio.run(main())\n",
@@ -71,27 +86,31 @@ def test_asyncio_run_that_returns_at_once_still_ends_with_every_pair(sim: Any, t
     assert sim.count("gpt-4o-mini") <= sum(r["silent_attempts"] for r in rows)
 
 
-def test_a_script_whose_primary_raises_at_its_end_records_the_pair(sim: Any, tmp_path: Path) -> None:
+def test_a_script_whose_primary_raises_at_its_end_records_the_pair(
+    sim: Any, tmp_path: Path, isolation: str
+) -> None:
     rows, _ = run_script(
         sim,
         tmp_path,
+        isolation,
         "try: session.completion('chat', MESSAGES, tools='no list')\nexcept Exception: pass\n",
     )
     assert len(rows) == 1
 
 
-def test_a_loop_that_is_left_standing_loses_nothing(sim: Any, tmp_path: Path) -> None:
+def test_a_loop_that_is_left_standing_loses_nothing(sim: Any, tmp_path: Path, isolation: str) -> None:
     rows, _ = run_script(
         sim,
         tmp_path,
+        isolation,
         "loop = asyncio.new_event_loop()\nloop.run_until_complete(session.acompletion('chat', MESSAGES))\n",
     )
     assert [r["silent_status"] for r in rows] == ["ok"]
 
 
-def test_an_unread_stream_at_the_end_of_a_script_is_a_row(sim: Any, tmp_path: Path) -> None:
+def test_an_unread_stream_at_the_end_of_a_script_is_a_row(sim: Any, tmp_path: Path, isolation: str) -> None:
     rows, _ = run_script(
-        sim, tmp_path, "stream = session.completion('chat', MESSAGES, stream=True)\nnext(stream)\n"
+        sim, tmp_path, isolation, "stream = session.completion('chat', MESSAGES, stream=True)\nnext(stream)\n"
     )
     assert [r["silent_status"] for r in rows] == ["ok"]
 
@@ -173,7 +192,7 @@ def test_ctrl_c_amid_a_blocking_run_keeps_what_is_done(sim: Any, tmp_path: Path)
     models = [sim.deployment("chat", "gpt-4o"), sim.deployment("next", "gpt-4o-mini")]
     with subprocess.Popen(
         [sys.executable, str(script)],
-        env={**_environment(), "MODELS": json.dumps(models)},
+        env={**_environment(), "MODELS": json.dumps(models), "OPTIONS": "{}"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -318,6 +318,7 @@ class TestThePrimaryIsUntouched:
         assert pair["silent_output"] is None
         assert pair["silent_latency_s"] > 0
 
+    @pytest.mark.here
     def test_a_failing_primary_raises_its_own_exception_the_very_object(self, sim: Any, drive: Any) -> None:
         raised: list[BaseException] = []
 
