@@ -1,5 +1,6 @@
 """MirrorSession: wraps a LiteLLM Router, mirrors its traffic and records every pair."""
 
+import asyncio
 import os
 import threading
 import warnings
@@ -321,21 +322,28 @@ class MirrorSession(Judging):
         self._mirror.streams.sweep()
         return await self._mirror.dispatcher.adrain(timeout_s)
 
-    def close(self) -> None:
+    def close(self, timeout_s: float | None = None) -> None:
         """Finish the mirrors under way and give the Router its settings back; frame and compare stay.
+
+        Mirrors that have not started after `timeout_s` seconds are given up, and recorded as `cancelled`.
 
         Raises:
             LoopRunning: as `drain` does; use `await aclose()`.
         """
+        if self._mirror.dispatcher.blocks():
+            self.drain(timeout_s)
         self._mirror.streams.leave()
-        self.drain()
+        if not self.drain(timeout_s):
+            self._mirror.dispatcher.give_up()
         self._shut()
 
-    async def aclose(self) -> None:
+    async def aclose(self, timeout_s: float | None = None) -> None:
         """The same, awaiting."""
         self._mirror.streams.leave()
-        await self.adrain()
-        self._shut()
+        if not await self.adrain(timeout_s):
+            self._mirror.dispatcher.give_up()
+        # a child process and a journal take their time to end
+        await asyncio.to_thread(self._shut)
 
     def __enter__(self) -> Self:
         return self
@@ -353,28 +361,16 @@ class MirrorSession(Judging):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt | asyncio.CancelledError):
+            self._mirror.dispatcher.give_up()
         await self.aclose()
 
     def __len__(self) -> int:
         return len(self._store)
 
     def __repr__(self) -> str:
-        books, funnel = self._mirror.books, self.funnel
-        parts = [
-            f"{funnel.requests:,} requests",
-            f"{funnel.mirrored:,} mirrored",
-            f"{len(self._store):,} pairs",
-            f"{self.under_way:,} under way",
-            f"${books.spending.spent:.3g} spent"
-            + ("" if books.spending.limit is None else f" of ${books.spending.limit:g}"),
-        ]
-        if self._mirror.away is not None and not self._closed:
-            parts.append(self._mirror.away.state)
-        paused = self._mirror.dispatcher.paused
-        parts += [f"{group} asked for {seconds:.3g} s of rest" for group, seconds in paused.items()]
-        if books.faults:
-            parts.append(f"{books.faults:,} faults (last: {books.last_fault})")
-        return f"<MirrorSession {'closed' if self._closed else 'open'}: {', '.join(parts)}>"
+        told = self._mirror.told(self.funnel, len(self._store), self.under_way)
+        return f"<MirrorSession {'closed' if self._closed else 'open'}: {', '.join(told)}>"
 
     def __getattr__(self, name: str) -> Any:
         mirror = self.__dict__.get("_mirror")

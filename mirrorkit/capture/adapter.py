@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +13,7 @@ import openai
 
 from mirrorkit.capture.blueprint import Blueprint, blueprint_of
 from mirrorkit.capture.config import Config, read_config
-from mirrorkit.capture.scrub import Scrubber, secrets_in
+from mirrorkit.capture.scrub import Scrubber, is_secret_variable, secrets_in
 from mirrorkit.errors import ConfigError
 
 CallType = Literal["completion", "embedding", "responses"]
@@ -37,8 +36,6 @@ ENDPOINTS: Mapping[CallType, Endpoint] = {
     # `metadata` is a parameter of the responses API itself
     "responses": Endpoint("responses", payload="input", metadata="litellm_metadata"),
 }
-
-_SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$", re.IGNORECASE)
 
 # Two sessions may share a Router, as when a notebook cell runs again: its settings go back with the last.
 # A Router offers no place of its own to keep them, so this is the one piece of shared state.
@@ -174,7 +171,7 @@ class Adapter:
 
     def secrets(self) -> frozenset[str]:
         """Credentials that this process knows, so that none of them is ever recorded."""
-        found = frozenset(v for k, v in os.environ.items() if _SECRET_VARIABLE.search(k) and len(v) >= 12)
+        found = frozenset(v for k, v in os.environ.items() if is_secret_variable(k) and len(v) >= 12)
         known = [self.router.default_litellm_params, *(d["litellm_params"] for d in self.router.model_list)]
         return found.union(*map(secrets_in, known))
 

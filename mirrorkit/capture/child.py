@@ -40,7 +40,7 @@ def main() -> None:
         _, plan = frames.read(orders) or (frames.NO_ORDER, b"")
         serving = _Serving(frames.unpack(plan), say)
     except BaseException as error:
-        say(frames.Failed(f"{type(error).__name__}: {error}"))
+        say(frames.Failed(_words(error)))
         raise SystemExit(1) from None
     say(frames.Ready())
     asyncio.run(serving.serve(orders))
@@ -123,23 +123,41 @@ class _Serving:
         task.add_done_callback(self._tasks.discard)
 
     async def _make(self, ticket: int, data: bytes) -> None:
+        told = False
+
+        def tell(ended: frames.Ended) -> None:
+            nonlocal told
+            self._say(ended, ticket)
+            told = True
+
+        why = "it was cut off"
         try:
             order: frames.Order = frames.unpack(data)
+            call = SilentCall(
+                order.asked,
+                order.arm,
+                order.group,
+                adapter=self._adapter,
+                policy=self._policy,
+                recorder=self._recorder,
+                primary_call_id=order.primary_call_id,
+                on_done=lambda _, ended: tell(ended),
+                on_fault=self._fault,
+            )
+            await call.arun()
         except Exception as error:  # a class that cannot be imported here, or whatever unpacking runs
-            self._say(frames.Failed(f"{type(error).__name__}: {error}"), ticket)
-            return
-        call = SilentCall(
-            order.asked,
-            order.arm,
-            order.group,
-            adapter=self._adapter,
-            policy=self._policy,
-            recorder=self._recorder,
-            primary_call_id=order.primary_call_id,
-            on_done=lambda _, ended: self._say(ended, ticket),
-            on_fault=self._fault,
-        )
-        await call.arun()
+            why = _words(error)
+        finally:
+            # each order has an answer, or its pair would be under way for ever
+            if not told:
+                self._say(frames.Failed(why), ticket)
 
     def _fault(self, error: BaseException) -> None:
-        self._say(frames.Fault(f"{type(error).__name__}: {error}"))
+        self._say(frames.Fault(_words(error)))
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # whatever a foreign __str__ raises
+        return type(error).__name__

@@ -1,19 +1,19 @@
 """Where silent calls run: on the caller's event loop or on one thread pool; bounded, held, drained."""
 
 import asyncio
+import contextlib
 import contextvars
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from time import monotonic
 from typing import Protocol
 
 from mirrorkit.capture.alarm import Alarm
 from mirrorkit.capture.line import Line
 from mirrorkit.capture.pace import Pace
-from mirrorkit.capture.room import Room
 from mirrorkit.errors import LoopRunning
 
 _TICK_S = 0.2
@@ -43,6 +43,17 @@ class Job(Protocol):
         """Record that the call was given up; called for what never ran to its end."""
 
 
+class HasRoom(Protocol):
+    """Judges whether a job may start now."""
+
+    @property
+    def wait_s(self) -> float:
+        """0 where one may, else seconds until it is time to ask again."""
+
+    def started(self) -> None:
+        """One starts now."""
+
+
 class _Held:
     """A job under way, where it is to run, and the task that runs it there."""
 
@@ -67,7 +78,7 @@ class Dispatcher:
     """
 
     def __init__(
-        self, max_in_flight: int, max_waiting: int, rate: float | None = None, room: Room | None = None
+        self, max_in_flight: int, max_waiting: int, rate: float | None = None, room: HasRoom | None = None
     ) -> None:
         self._max_in_flight = max_in_flight
         self._max_waiting = max_waiting
@@ -244,7 +255,8 @@ class Dispatcher:
             idle = self._idle if not self._held else []
             self._idle = self._idle if self._held else []
         for waiter in idle:
-            if not waiter.done():
+            # one that is given up in this very moment must not keep the others from hearing
+            with contextlib.suppress(InvalidStateError):
                 waiter.set_result(None)
 
     def rescue_closed(self) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import pickle
-import select
+import selectors
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,7 +124,10 @@ def write(fd: int, frame: bytes) -> None:
     """Write all of it, however often the pipe takes but a part."""
     left = memoryview(frame)
     while left := left[write_some(fd, left) :]:
-        select.select([], [fd], [])
+        # not select(), which knows no file numbers beyond 1,023
+        with selectors.DefaultSelector() as selector:
+            selector.register(fd, selectors.EVENT_WRITE)
+            selector.select()
 
 
 def write_some(fd: int, frame: bytes | memoryview) -> int:

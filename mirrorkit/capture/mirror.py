@@ -16,7 +16,7 @@ from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.capture.exchange import Asked, Exchange, request_of
 from mirrorkit.capture.frames import Ended, Plan, pack_plan
 from mirrorkit.capture.observe import Pricer, Seen
-from mirrorkit.capture.policy import Policy, Reason, cost_by_tokens
+from mirrorkit.capture.policy import Funnel, Policy, Reason, cost_by_tokens
 from mirrorkit.capture.record import Recorder, RequestRecord
 from mirrorkit.capture.remote import Remote
 from mirrorkit.capture.room import Room
@@ -53,9 +53,6 @@ class Mirror:
         self.policy = policy
         self.books = Books(policy.budget_usd)
         self.room = Room()
-        # a child process has room of its own
-        room = self.room if isolation == "shared" else None
-        self.dispatcher = Dispatcher(policy.max_in_flight, policy.max_waiting, policy.mirror_rate, room)
         self.streams = OpenStreams()
         self._under_way = under_way
         self._redact = redact
@@ -67,6 +64,9 @@ class Mirror:
         self._ids_lock = threading.Lock()
         self._is_parents = False
         self.away = self._child() if isolation == "process" else None
+        # a child process has room of its own, once it is up
+        room = self.away or self.room
+        self.dispatcher = Dispatcher(policy.max_in_flight, policy.max_waiting, policy.mirror_rate, room)
 
     def _child(self) -> Remote:
         plan = Plan(self.adapter.blueprint(), self.policy)
@@ -80,6 +80,21 @@ class Mirror:
         # a session that is dropped unclosed leaves no process behind
         weakref.finalize(self, away.close, wait=False)
         return away
+
+    def told(self, funnel: Funnel, pairs: int, under_way: int) -> list[str]:
+        """What came of these counts, and what it is doing, in a few words each."""
+        spending, books = self.books.spending, self.books
+        limit = "" if spending.limit is None else f" of ${spending.limit:g}"
+        parts = [f"{funnel.requests:,} requests", f"{funnel.mirrored:,} mirrored"]
+        parts += [f"{pairs:,} pairs", f"{under_way:,} under way"]
+        parts.append(f"${spending.spent:.3g} spent{limit}")
+        if self.away is not None and not self.away.closed:
+            parts.append(self.away.state)
+        rests = self.dispatcher.paused.items()
+        parts += [f"{group} asked for {seconds:.3g} s of rest" for group, seconds in rests]
+        if books.faults:
+            parts.append(f"{books.faults:,} faults (last: {books.last_fault})")
+        return parts
 
     def let_go(self) -> None:
         """In a process that is forked off: what is under way and the child process are the parent's."""
@@ -249,6 +264,8 @@ class Mirror:
         started_at = asked.request.started_at
 
         def done(call: SilentCall, told: Ended) -> None:
+            if self._is_parents:
+                return
             ended: Call | None = None
             try:
                 lag_s = None if told.started is None else told.started - watch.started
@@ -296,8 +313,9 @@ class Mirror:
             return 0.0
         usage = primary.usage
         tokens = None if usage is None else (usage.input_tokens, usage.output_tokens)
-        by_tokens = cost_by_tokens(self.adapter.token_price(group), tokens)
-        return self.books.spending.expect(by_tokens, primary.response_cost)
+        price = self.adapter.token_price(group)
+        by_tokens = cost_by_tokens(price, tokens)
+        return self.books.spending.expect(by_tokens, primary.response_cost, has_price=price != (0.0, 0.0))
 
     def _located(self, request: Request, seen: Seen, picked: str | None) -> tuple[Seen, str | None]:
         """What was seen of a primary, and the deployment last picked in the requested group.

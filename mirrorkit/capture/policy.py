@@ -143,16 +143,21 @@ class Spending:
         fit = sum(sorted(expected)[:-1])
         return self.spent + self.reserved + fit < self.limit
 
-    def expect(self, by_tokens: float | None, primary_cost: float | None) -> float:
+    def expect(self, by_tokens: float | None, primary_cost: float | None, has_price: bool = True) -> float:
         """What a silent call will cost: by its price and the primary's tokens, where both are known.
 
-        Where they are not it is the mean so far, and before there is one, what the primary cost.
+        Where they are not it is the mean so far, and before there is one, what the primary cost. Where that
+        is not known either, it may be all that is left, unless the model has no price at all.
         """
         if by_tokens is not None:
             return by_tokens
         if self.priced:
             return max(0.0, self.spent - self.judged) / self.priced
-        return primary_cost or 0.0
+        if primary_cost:
+            return primary_cost
+        if self.limit is None or not has_price:
+            return 0.0
+        return max(0.0, self.limit - self.spent - self.reserved)
 
     def reserve(self, expected: float) -> "Spending":
         """A call, or a judge's work on a pair, was begun."""

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import IO, Any
 
 from mirrorkit.capture import frames
+from mirrorkit.capture.scrub import is_secret_variable
 from mirrorkit.records import Call
 
 _NICE = 15
@@ -23,9 +24,14 @@ _HOPELESS = 3
 _SHORT_LIFE_S = 60.0
 _PATIENCE_S = 15.0
 
-# The first line says where modules are found, as nothing can be imported rightly before that.
+_STARTING_S = 0.05
+"""Seconds between questions whether the child is up."""
+
+# The first line says where modules are found, as nothing can be imported rightly before that; and it has the
+# variables with keys, which would be seen in a listing of the child's environment.
 _START = (
-    "import sys, json; sys.path[:] = json.loads(sys.stdin.buffer.raw.readline()); "
+    "import sys, os, json; world = json.loads(sys.stdin.buffer.raw.readline()); "
+    "sys.path[:] = world['path']; os.environ.update(world['environ']); "
     "from mirrorkit.capture.child import main; main()"
 )
 
@@ -80,7 +86,20 @@ class Remote:
         """What the child is doing, in a few words."""
         if self._ready:
             return f"child process {self.pid}" + (f", start {self._starts}" if self._starts > 1 else "")
-        return "child process starting" if self._failures == 0 else f"child process down ({self._why})"
+        return "child process starting" if self._failures == 0 else "child process down"
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is told to end."""
+        return self._closing
+
+    @property
+    def wait_s(self) -> float:
+        """0 where an order can be carried out or refused now, else seconds until it is time to ask again."""
+        return 0.0 if self._ready or self._closing or self._failures >= _HOPELESS else _STARTING_S
+
+    def started(self) -> None:
+        """An order is about to come: nothing to do."""
 
     def take(self, order: bytes, heard: Heard) -> bool:
         """Have a packed order carried out; `heard` is called, in another thread, when the call has ended."""
@@ -100,13 +119,14 @@ class Remote:
                 return True
             self._given.add(ticket)
         try:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):  # that it is gone is told by who hears it
                 written = frames.write_some(_fd(process.stdin), frame)
                 if written < len(frame):
                     with self._changed:
                         # before the pipe is free for others: the rest must be the next in it
-                        self._waiting.appendleft((frames.NO_ORDER, frame[written:]))
-                        self._changed.notify_all()
+                        if self._process is process:
+                            self._waiting.appendleft((frames.NO_ORDER, frame[written:]))
+                            self._changed.notify_all()
         finally:
             self._piping.release()
         return True
@@ -122,10 +142,12 @@ class Remote:
         self._changed.notify_all()
 
     def close(self, wait: bool = True) -> None:
-        """Let the child finish what it has, and end."""
+        """Let the child finish what it has, and end; one that has nothing yet is ended at once."""
         with self._changed:
             self._closing = True
             process = self._process
+            if process is not None and not self._ready:
+                process.kill()
             self._changed.notify_all()
         if process is not None and wait:
             try:
@@ -153,7 +175,11 @@ class Remote:
             except Exception as error:
                 self._failed(f"{type(error).__name__}: {error}")
             else:
-                self._hear(process)
+                try:
+                    self._hear(process)
+                except Exception as fault:  # what it says makes no sense: another one may make some
+                    self._on_fault(fault)
+                    process.kill()
                 self._ended(process, monotonic() - began)
             with self._changed:
                 step = max(self._failures + self._short_lives - 1, 0)
@@ -163,30 +189,38 @@ class Remote:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         lower = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
+        secret = {name: value for name, value in os.environ.items() if is_secret_variable(name)}
+        world = {"path": [str(path) for path in sys.path], "environ": secret}
+        shown = {name: value for name, value in os.environ.items() if name not in secret}
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", _START],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
             # the parent's prices come by pipe: fetching others would make two tables
-            env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+            env={**shown, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
             creationflags=lower,
             # an interrupt of the terminal or the notebook is not meant for it
             process_group=0 if os.name == "posix" else None,
         )
-        if hasattr(os, "setpriority"):
-            os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
-        with self._changed:
-            self._process = process
-            self._starts += 1
         try:
+            with self._changed:
+                self._process = process
+                self._starts += 1
+                if self._closing:
+                    process.kill()
+            if hasattr(os, "setpriority"):
+                os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
             into = _fd(process.stdin)
-            frames.write(into, json.dumps(sys.path).encode() + b"\n")
-            frames.write(into, frames.framed(self._plan()))
+            with contextlib.suppress(BrokenPipeError):  # it died at once: hearing it says so
+                frames.write(into, json.dumps(world).encode() + b"\n")
+                frames.write(into, frames.framed(self._plan()))
             # so that who hands an order over never waits for the child
             os.set_blocking(into, False)
-        except BrokenPipeError:  # it died at once: hearing it says so
-            pass
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         return process
 
     def _hear(self, process: "subprocess.Popen[bytes]") -> None:
@@ -211,7 +245,7 @@ class Remote:
             heard = self._heard.pop(ticket, None)
             self._given.discard(ticket)
         if isinstance(content, frames.Failed):
-            content = _lost(f"the child process could not read the request ({content.why})")
+            content = _lost(f"the child process could not make the call ({content.why})")
         if heard is not None:
             self._tell(heard, content)
 
@@ -269,7 +303,7 @@ class Remote:
             with self._piping:
                 self._give_next()
         with self._piping:
-            if (process := self._process) is not None:
+            if (process := self._process) is not None and self._ready:
                 _write(process, frames.framed(frames.pack(frames.Stop())))
 
     def _can_feed(self) -> bool:
@@ -282,14 +316,18 @@ class Remote:
                 return
             ticket, frame = self._waiting.popleft()
             if ticket != frames.NO_ORDER:
+                if ticket not in self._heard:
+                    return  # it was told to be lost
                 self._given.add(ticket)
         _write(process, frame)
 
 
 def _write(process: "subprocess.Popen[bytes]", frame: bytes) -> None:
-    # if it is gone, who hears it tells
-    with contextlib.suppress(OSError, ValueError):
+    try:
         frames.write(_fd(process.stdin), frame)
+    except (OSError, ValueError):
+        # half a frame would be the beginning of the next; that it is gone is told by who hears it
+        process.kill()
 
 
 def _fd(pipe: IO[bytes] | None) -> int:

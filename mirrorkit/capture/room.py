@@ -14,6 +14,7 @@ _LONG_AGO_S = 0.06
 _LOOK_S = 0.02
 _LOOK_BUSY_S = 0.04
 _LOOK_ALONE_S = 0.002
+_ANYHOW_S = 0.05
 _RECENT_S = 0.25
 _NOTE_S = 0.001
 _IDLE_NOW = 0.1
@@ -26,7 +27,8 @@ class Room:
 
     While primaries are under way, a silent call may start if the process does nothing just now (a tenth of
     the last 8 ms or more) and little of late (half of the last 250 ms). While there are none, silent calls
-    follow one another as fast as the core sends them. The clocks count seconds.
+    follow one another as fast as the core sends them, and 50 ms apart if other threads keep it busy. The
+    clocks count seconds.
 
     >>> now, used = [0.0], [0.0]
     >>> room = Room(lambda: now[0], lambda: used[0])
@@ -88,7 +90,9 @@ class Room:
         if share is None:
             return _NOW_S
         if not self._primaries:
-            return 0.0 if share < _FREE_ALONE else _LOOK_ALONE_S
+            # what else this process is busy with may not end
+            free = share < _FREE_ALONE or now - self._started_at >= _ANYHOW_S
+            return 0.0 if free else _LOOK_ALONE_S
         if self._share_recently(now, cpu) >= _IDLE_RECENTLY:
             # looking costs too
             return _LOOK_BUSY_S

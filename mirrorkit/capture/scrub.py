@@ -17,6 +17,7 @@ _SECRET_NAME = re.compile(
     r"|(^|[_-])(secret|password|passwd|credentials?|authorization|auth|cookies?|token|headers?)($|[_-])",
     re.IGNORECASE,
 )
+_SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$", re.IGNORECASE)
 # What providers echo in their error messages.
 _SECRET_SHAPE = re.compile(
     r"(?i:\bbearer\s+)[\w.~+/=-]{8,}"
@@ -46,6 +47,15 @@ def is_secret_name(name: object) -> bool:
 @lru_cache(maxsize=4_096)
 def _is_secret_name(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
+
+
+def is_secret_variable(name: str) -> bool:
+    """Whether an environment variable of this name holds a credential.
+
+    >>> [is_secret_variable(n) for n in ("OPENAI_API_KEY", "AWS_SESSION_TOKEN", "KEYBOARD")]
+    [True, True, False]
+    """
+    return _SECRET_VARIABLE.search(name) is not None
 
 
 def is_credential_header(name: object) -> bool:

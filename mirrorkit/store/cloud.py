@@ -1,16 +1,18 @@
 """A journal in an object store: parts go there from a folder on this machine, by Polars' own writer.
 
 An object store cannot add to a file, so each writer's notes are one object, `<writer>.notes`, in Parquet:
-what it said, and a last row with its state, its schema version and until when its pairs are complete.
+what it said, and a last row with its state, its schema version, until when its pairs are complete, and how
+many of its parts that is told of.
 """
 
 import hashlib
 import inspect
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -24,12 +26,16 @@ from mirrorkit.store.folder import QUIET_S
 
 Options = Mapping[str, Any]
 
-_TOLD = {
-    "line": pl.String(),
+_TRIES = 5
+_NO_OBJECT = re.compile("expanded paths were empty|expected at least 1 source")
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+_SAID = {"line": pl.String(), "schema_version": pl.Int64()}
+_STATE = {
     "state": pl.String(),
-    "schema_version": pl.Int64(),
     "at": pl.Datetime("us", "UTC"),
     "complete_before": pl.Datetime("us", "UTC"),
+    "parts": pl.Int64(),
 }
 
 
@@ -60,19 +66,37 @@ def spool(url: str) -> Path:
     return Path(root) / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
+def number(part: Path) -> int:
+    """Which of its writer's parts or segments this is; 0 for a file that has no number.
+
+    >>> number(Path("20261122T101112131415Z_host_7_0f0f0f0f-000012.parquet"))
+    12
+    """
+    last = part.stem.rpartition("-")[2]
+    return int(last) if last.isdecimal() else 0
+
+
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a writer's notes in an object store say of it."""
+    """What a writer's notes in an object store say of it.
+
+    `parts` is the number of the last part that `complete_before` speaks of; None where it is all of them.
+    """
 
     writer: str
     state: str
     at: datetime
     complete_before: datetime | None
+    parts: int | None
 
     @property
     def is_alive(self) -> bool:
         """Whether it still writes: it did not close, and said something a moment ago."""
         return self.state == "open" and datetime.now(UTC) - self.at < timedelta(seconds=QUIET_S)
+
+    def tells_of(self, part: Path) -> bool:
+        """Whether it was told when this part was there already, or no more parts can come."""
+        return not self.is_alive or self.parts is None or number(part) <= self.parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +117,31 @@ class Prefix:
         return f"{self.url.rstrip('/')}/*.{suffix}"
 
     def upload(self, part: Path) -> None:
-        """Put a part there, under its own name. Raises what Polars raises."""
+        """Put a part there, under its own name, with all that is kept with it. Raises what Polars raises."""
         with part.open("rb") as file:
             frame = pl.read_parquet(file)
-        kept = {"mirrorkit.schema_version": str(SCHEMA.version)}
-        self._put(frame, part.name, kept)
+            kept = pl.read_parquet_metadata(file)
+        self._put(frame, part.name, {name: kept[name] for name in kept if name.startswith("mirrorkit.")})
 
-    def tell(self, writer: str, notes: Path, state: str, before: datetime | None, at: datetime) -> None:
-        """Put a writer's notes and state there, in the place of earlier ones."""
-        said = notes.read_text("utf-8").splitlines() if notes.exists() else []
-        last = {"state": state, "schema_version": SCHEMA.version, "at": at, "complete_before": before}
-        self._put(pl.DataFrame([*({"line": line} for line in said), last], schema=_TOLD), f"{writer}.notes")
+    def tell(self, state: State, said: Iterable[bytes] = ()) -> None:
+        """Put a writer's state and the lines of its notes there, in the place of earlier ones."""
+        told: list[dict[str, Any]] = [{"line": line.decode("utf-8", "replace")} for line in said]
+        last = {name: getattr(state, name) for name in _STATE}
+        told.append({"schema_version": SCHEMA.version, **last})
+        self._put(pl.DataFrame(told, schema=_SAID | _STATE), f"{state.writer}.notes")
+
+    def said_by(self, writer: str) -> list[bytes]:
+        """The lines of the notes that a writer has there. Raises RecordingError if it cannot be asked."""
+        urls = self._urls(f"{self.url.rstrip('/')}/{writer}*.notes")
+        lines = [row["line"] for url in urls for row in self._notes(url)]
+        return [line.encode() for line in lines if line is not None]
 
     def parts(self) -> list[str]:
         """The URLs of its parts, sorted by writer and number.
 
         Raises RecordingError if the object store cannot be asked.
         """
-        return self._urls("parquet")
+        return self._urls(self.pattern("parquet"))
 
     def scan(self, url: str) -> pl.LazyFrame:
         """The pairs in one part."""
@@ -123,32 +154,46 @@ class Prefix:
         """
         lines: list[bytes] = []
         states: list[State] = []
-        for url in self._urls("notes"):
-            rows = self.scan(url).collect().iter_rows(named=True)
-            for row in rows:
+        for url in self._urls(self.pattern("notes")):
+            for row in self._notes(url):
                 if row["line"] is not None:
                     lines.append(row["line"].encode())
                 else:
                     self._check(row["schema_version"], url)
-                    states.append(State(Path(url).stem, row["state"], row["at"], row["complete_before"]))
+                    states.append(State(Path(url).stem, **{name: row[name] for name in _STATE}))
         return lines, states
 
-    def _urls(self, suffix: str) -> list[str]:
-        pattern = self.pattern(suffix)
-        found = pl.scan_parquet(
-            pattern,
-            storage_options=self._options(),
-            include_file_paths="url",
-            hive_partitioning=False,
-            **_whatever_columns(),
-        )
-        try:
-            urls = found.select(pl.col("url").unique()).collect(engine="streaming").to_series().to_list()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            if re.search("expanded paths were empty|expected at least 1 source", str(error)):
-                return []
-            raise RecordingError(f"'{self.url}' cannot be read: {files.first_line(error)}") from error
+    def _notes(self, url: str) -> list[dict[str, Any]]:
+        return self._collected(partial(self.scan, url)).rows(named=True)
+
+    def _urls(self, pattern: str) -> list[str]:
+        def found() -> pl.LazyFrame:
+            return pl.scan_parquet(
+                pattern,
+                storage_options=self._options(),
+                include_file_paths="url",
+                hive_partitioning=False,
+                **_whatever_columns(),
+            ).select(pl.col("url").unique())
+
+        urls = self._collected(found, pl.DataFrame({"url": []}))["url"].to_list()
         return sorted(urls, key=lambda url: url.rpartition("/")[2])
+
+    def _collected(
+        self, scan: Callable[[], pl.LazyFrame], nothing: pl.DataFrame | None = None
+    ) -> pl.DataFrame:
+        """What a scan gives, or `nothing` where there is no object."""
+        tries = 0
+        while True:
+            try:
+                return scan().collect(engine="streaming")
+            except _UNREADABLE as error:
+                if nothing is not None and _NO_OBJECT.search(str(error)):
+                    return nothing
+                tries += 1  # an object may have been replaced while it was read
+                if tries == _TRIES:
+                    why = files.first_line(error)
+                    raise RecordingError(f"'{self.url}' cannot be read: {why}") from error
 
     def _put(self, frame: pl.DataFrame, name: str, kept: Mapping[str, str] | None = None) -> None:
         where = f"{self.url.rstrip('/')}/{name}"

@@ -25,11 +25,15 @@ QUIET_S = 300.0
 """Seconds after which a writer of another machine that touched none of its files is taken for dead."""
 
 _PART = re.compile(r"-\d{6,}$")
+_OURS = re.compile(r"\d{8}T\d{12}Z_.+_\d+_[0-9a-f]{8}(-\d+)?\.(parquet|jsonl|notes|lock|ended)")
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The files of a journal by kind, each sorted by writer and number."""
+    """The files of a journal by kind, each sorted by writer and number.
+
+    Others may be in the folder too: a file is the journal's if it is named as a writer names it.
+    """
 
     path: Path
     parts: tuple[Path, ...]
@@ -37,11 +41,18 @@ class Folder:
     notes: tuple[Path, ...]
     locks: tuple[Path, ...]
     ended: tuple[Path, ...]
+    spent: tuple[Path, ...] = ()
+    """segments whose part is there already, as a crash in between leaves them"""
 
     @property
     def is_journal(self) -> bool:
         """Whether anything of a journal is in it."""
-        return any((self.parts, self.segments, self.notes, self.locks, self.ended))
+        return bool(self.files)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (*self.parts, *self.segments, *self.notes, *self.locks, *self.ended, *self.spent)
 
     def of(self, writer: str) -> list[Path]:
         """The pairs of one writer, the newest file last."""
@@ -94,13 +105,15 @@ def listed(path: Path) -> Folder:
         by_suffix.setdefault(Path(name).suffix, []).append(path / name)
     parts = by_suffix.get(".parquet", [])
     whole = {part.stem for part in parts}
+    segments = by_suffix.get(".jsonl", [])
     return Folder(
         path,
         tuple(parts),
-        tuple(file for file in by_suffix.get(".jsonl", []) if file.stem not in whole),
+        tuple(file for file in segments if file.stem not in whole),
         tuple(by_suffix.get(".notes", [])),
         tuple(by_suffix.get(".lock", [])),
         tuple(by_suffix.get(".ended", [])),
+        tuple(file for file in segments if file.stem in whole),
     )
 
 
@@ -129,4 +142,4 @@ def _changed(file: Path) -> float:
 
 
 def _names(path: Path) -> list[str]:
-    return sorted(name for name in os.listdir(path) if not name.startswith("."))
+    return sorted(name for name in os.listdir(path) if _OURS.fullmatch(name))

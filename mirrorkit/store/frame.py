@@ -1,21 +1,20 @@
 """Pairs come in one by one, a frame goes out; a look costs what is new since the last one."""
 
-import sys
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Self
 
 import polars as pl
 
-from mirrorkit.errors import ConfigError, LabelError, MirrorError
+from mirrorkit.errors import ConfigError, LabelError, MirrorError, MirrorWarning, RecordingError
 from mirrorkit.records import SCHEMA, Judgement, Pair
-from mirrorkit.store import chunks, labels
+from mirrorkit.store import chunks, files, labels
 from mirrorkit.store.journal import Journal
 from mirrorkit.store.rows import rows
 
-_AT_ONCE = 512
-"""Pairs that may wait for a look: as rows they take half of the memory."""
+_AT_ONCE = 128
+"""Pairs that wait for a look, as rows they take half of the memory; so many are a few ms of work."""
 
 
 def _now() -> datetime:
@@ -25,8 +24,8 @@ def _now() -> datetime:
 class FrameStore:
     """An append-only, thread-safe store of pairs, read as a frame with one row each.
 
-    A look turns only the pairs that are new into rows. Those rows are one more chunk, and chunks
-    are merged when they are of like size, so n pairs are in few chunks. What is said of a pair
+    Pairs become rows a few at a time, and a look adds to the frame only those rows that are new: they are
+    chunks, which are merged when they are of like size, so n pairs are in few chunks. What is said of a pair
     later, its labels, is put into its row at the next look; frames handed out earlier stay as they are.
 
     Args:
@@ -36,9 +35,9 @@ class FrameStore:
             has already come first in the frame; they are read at the first look.
         most: pairs that are kept in memory; older ones are in the journal alone.
         complete_before: tells the start of the oldest request under way, for the journal.
-        unreadable: why pairs can be added but not read here; None if they can.
+        unreadable: why pairs can be added but not read here, and so are not kept in memory; None if they can.
 
-    Raises ConfigError for `most` without a journal, or less than 1.
+    Raises ConfigError for `most` without a journal, or if it is no whole number of 1 or more.
 
     >>> store = FrameStore()
     >>> len(store), store.frame().shape[0]
@@ -55,11 +54,14 @@ class FrameStore:
         complete_before: Callable[[], datetime | None] = lambda: None,
         unreadable: str | None = None,
     ) -> None:
-        if most is not None and (journal is None or most < 1):
-            raise ConfigError(f"max_pairs_in_memory={most!r} takes a journal, and a number of 1 or more")
+        if most is not None and (journal is None or type(most) is not int or most < 1):
+            raise ConfigError(
+                f"max_pairs_in_memory={most!r} takes a journal, and a whole number of 1 or more"
+            )
         self._appending = Lock()  # guards _new, _said and _count; held for an instant
         self._looking = Lock()  # guards the rest; held while rows are built
         self._new: list[Pair] = []
+        self._fresh: list[pl.DataFrame] = []
         self._said: list[labels.Annotation] = []
         self._frame = SCHEMA.frame() if recorded is None else recorded.clone()
         self._chunks: list[pl.DataFrame] = [] if self._frame.is_empty() else [self._frame]
@@ -67,10 +69,11 @@ class FrameStore:
         self._clock, self._journal, self._most, self._before = clock, journal, most, complete_before
         # small beside `most`, as chunks leave memory whole
         self._whole = chunks.WHOLE if most is None else min(chunks.WHOLE, max(_AT_ONCE, most // 4))
-        self._at_once = _AT_ONCE
         self._unreadable = unreadable
         self._recalled = journal is None or unreadable is not None
         self._looks = "[]"
+        if journal is not None:
+            journal.watch(complete_before)
 
     def __len__(self) -> int:
         with self._looking:
@@ -90,19 +93,22 @@ class FrameStore:
                 self._journal.append(pair, self._before())
         finally:
             with self._appending:
-                self._new.append(pair)
                 self._count += 1
-        if len(self._new) >= self._at_once and self._looking.acquire(blocking=False):
+                if self._unreadable is None:
+                    self._new.append(pair)
+        if len(self._new) >= _AT_ONCE and self._looking.acquire(blocking=False):
             try:
-                self._take_in()
+                self._make_rows(_AT_ONCE)
             finally:
                 self._looking.release()
 
     def label(self, pair_id: str, preference: str | None, note: str | None) -> None:
         """Set a person's preference on a pair, or take it back; see `labels.label`.
 
-        Raises LabelError if there is no such pair, or no such preference.
+        Raises LabelError if there is no such pair, or no such preference; MirrorError where pairs cannot be
+        read.
         """
+        self._check_readable()
         annotation = labels.label(pair_id, preference, note, self._clock())
         if not self._has(pair_id):
             raise LabelError(
@@ -154,17 +160,6 @@ class FrameStore:
                 return None
         return self._journal.everything().labelled()
 
-    def forked(self) -> Self:
-        """An empty store for a forked child, on a journal of its own at the same place; call it there.
-
-        What was in memory stays the parent's, and is recorded by it. Polars hangs in a forked child: pairs
-        can be appended there, and are to be looked at elsewhere, by `mirrorkit.load`.
-        """
-        journal = None if self._journal is None else self._journal.forked()
-        store = type(self)(clock=self._clock, journal=journal, most=self._most, complete_before=self._before)
-        store._at_once = sys.maxsize
-        return store
-
     def _check_readable(self) -> None:
         if self._unreadable is not None:
             raise MirrorError(self._unreadable)
@@ -188,36 +183,67 @@ class FrameStore:
     def _annotate(self, annotation: labels.Annotation) -> None:
         if self._journal is not None:
             self._journal.said(annotation)
-        with self._appending:
-            self._said.append(annotation)
+        if self._unreadable is None:
+            with self._appending:
+                self._said.append(annotation)
 
     def _recall(self) -> None:
         """Read what earlier sessions left in the journal; once."""
         if self._recalled or self._journal is None:
             return
-        read = self._journal.earlier()
-        pairs = read.labelled().select(list(SCHEMA.columns))
-        count = pairs.select(pl.len()).collect(engine="streaming").item()
-        earlier = (pairs if self._most is None else pairs.tail(self._most)).collect(engine="streaming")
+        earlier, count, looks = self._earlier(self._journal)
         held = [earlier, *self._chunks] if earlier.height else self._chunks
         with self._appending:
             self._count += count
-            self._looks = read.said.looks if self._looks == "[]" else self._looks
+            self._looks = looks if self._looks == "[]" else self._looks
             self._chunks, self._frame = held, chunks.put_together(held)
             self._recalled = True
 
-    def _take_in(self) -> None:
-        """Make rows of what is new; what it is made of is let go last, so that an interrupt loses none."""
+    def _earlier(self, journal: Journal) -> tuple[pl.DataFrame, int, str]:
+        """The newest of the pairs that earlier sessions left, how many there are, and the looks taken."""
+        try:
+            read = journal.earlier()
+            pairs = read.labelled().select(list(SCHEMA.columns))
+            count = pairs.select(pl.len()).collect(engine="streaming").item()
+            newest = pairs if self._most is None else pairs.tail(self._most)
+            return newest.collect(engine="streaming"), count, read.said.looks
+        except (RecordingError, pl.exceptions.PolarsError, OSError) as error:
+            # this session's own pairs are not to be out of reach for what others wrote
+            warnings.warn(
+                f"what earlier sessions left in the journal '{journal.place}' cannot be read, and is not in "
+                f"the frame ({files.first_line(error)})",
+                MirrorWarning,
+                stacklevel=2,
+            )
+            return SCHEMA.frame(), 0, "[]"
+
+    def _make_rows(self, many: int) -> None:
+        """Make rows of the oldest new pairs, which are let go last, so that an interrupt loses none."""
         with self._appending:
-            new, said = self._new.copy(), self._said.copy()
-        if not new and not said:
+            new = self._new[:many]
+        if not new:
             return
-        held = chunks.merged([*self._chunks, rows(new)], self._whole) if new else self._chunks
+        fresh = [*self._fresh, rows(new)]
+        if self._most is not None:
+            fresh = chunks.newest(fresh, self._most)
+        with self._appending:
+            self._new, self._fresh = self._new[len(new) :], fresh
+
+    def _take_in(self) -> None:
+        """Put what is new into the frame; it is let go last, so that an interrupt loses none of it."""
+        with self._appending:
+            many, said = len(self._new), self._said.copy()
+        self._make_rows(many)
+        if not self._fresh and not said:
+            return
+        held = self._chunks
+        for chunk in self._fresh:
+            held = chunks.merged([*held, chunk], self._whole)
         if said:
             held = [labels.annotated(chunk, said) for chunk in held]
         if self._most is not None:
             held = chunks.newest(held, self._most)
         frame = chunks.put_together(held)
         with self._appending:
-            self._new, self._said = self._new[len(new) :], self._said[len(said) :]
+            self._fresh, self._said = [], self._said[len(said) :]
             self._chunks, self._frame = held, frame

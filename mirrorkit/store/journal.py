@@ -15,6 +15,7 @@ from mirrorkit.errors import MirrorWarning, RecordingError
 from mirrorkit.records import Pair
 from mirrorkit.store import cloud, files, folder, labels, lines, locks, notes, reading, recovery
 from mirrorkit.store.segments import Outbox, Segment, compact
+from mirrorkit.store.uploads import Uploads
 from mirrorkit.store.worker import Worker
 
 _SYNC_S = 1.0
@@ -48,7 +49,7 @@ class Journal:
         compacts: whether to make parts and upload them; if not, the next one to open the place does it.
 
     Raises:
-        RecordingError: the folder cannot be made or written to, or holds pairs of a newer schema version.
+        RecordingError: the folder cannot be made or written to.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +72,8 @@ class Journal:
         self._clock, self._roll_rows, self._roll_bytes = clock, roll_rows, roll_bytes
         self._storage_options = storage_options
         self._prefix = cloud.Prefix(self.place, storage_options) if cloud.is_url(place) else None
-        self.folder = cloud.spool(self.place) if self._prefix else cloud.local(place)
+        # absolute, as the program may go to another folder
+        self.folder = (cloud.spool(self.place) if self._prefix else cloud.local(place)).absolute()
         self._compacts = compacts
         recovery.opened(self.folder, recovers=compacts)
         self.writer = folder.new_writer()
@@ -91,11 +93,16 @@ class Journal:
         self._notes = Outbox(self._open_notes, partial(self._troubled, "has labels that are not on disk yet"))
         self._looks: str | None = None
         self._before: datetime | None = None
-        self._dirty = self._closed = self._untold = False
+        self._oldest: Callable[[], datetime | None] = lambda: None
+        self._settled: datetime | None = None
+        self._latest = datetime.min.replace(tzinfo=UTC)
+        self._dirty = self._closed = False
         self._begun = self._beaten = time.monotonic()
         self._troubles: set[str] = set()
         self._worker = Worker(self._duty, _SYNC_S)
+        self._uploads: Uploads | None = None
         if self._prefix and compacts:
+            self._uploads = Uploads(self._prefix, self.folder, self.writer, clock)
             self._worker.do(self._upload)  # what an earlier session could not
 
     @property
@@ -108,7 +115,7 @@ class Journal:
         if self._is_foreign():
             return
         try:
-            line = lines.line(pair, complete_before)
+            line = lines.line(pair, complete_before, plainly=not self._compacts)
         except Exception as error:  # a pair may hold anything, and the primary is served
             self._troubled("lacks a pair that could not be made a line of JSON", error)
             return
@@ -117,18 +124,27 @@ class Journal:
             self._pairs.send(line)
             self._wrote()
             segment = self._segment
-            if segment and (segment.lines >= self._roll_rows or segment.size >= self._roll_bytes):
+            if self._closed:
+                self._put_away()
+            elif segment and (segment.lines >= self._roll_rows or segment.size >= self._roll_bytes):
                 self._roll()
+
+    def watch(self, oldest: Callable[[], datetime | None]) -> None:
+        """Ask this for the start of the oldest request under way, about every second.
+
+        So readers learn, when no pair comes for a while, that the last ones are settled.
+        """
+        self._oldest = oldest
 
     def said(self, annotation: labels.Annotation) -> None:
         """Add what was said of a pair, anyone's: a label or a verdict."""
-        self._note(notes.said(annotation, self._clock()))
+        self._note(notes.said(annotation, self._moment()))
 
     def looked(self, looks: str) -> None:
         """Keep the looks that were taken so far, as text; the last ones count."""
         if looks != self._looks:
             self._looks = looks
-            self._note(notes.looked(looks, self._clock()))
+            self._note(notes.looked(looks, self._moment()))
 
     def earlier(self) -> reading.Read:
         """What other writers have in this journal: ended ones all, living ones what they have settled."""
@@ -144,12 +160,12 @@ class Journal:
         read = self._read(own=self.writer)
         if not waiting and not said:
             return read
-        rows, _ = lines.read(b"".join(waiting), self.place)
+        waits, _ = lines.read(b"".join(waiting), self.place)
+        # some may have been written since
+        rows = waits.lazy().join(read.pairs, on="pair_id", how="anti", maintain_order="left")
         more = notes.together(said)
         all_said = notes.Said((*read.said.annotations, *more.annotations), read.said.looks)
-        return reading.Read(
-            pl.concat([read.pairs, rows.lazy()], how="diagonal_relaxed"), all_said, read.before
-        )
+        return reading.Read(pl.concat([read.pairs, rows], how="diagonal_relaxed"), all_said, read.before)
 
     def close(self) -> None:
         """Write what waits and make the last segment a part; a pair that comes later is still written."""
@@ -157,13 +173,14 @@ class Journal:
             self._let_go()
             return
         if self._closed:
+            self._worker.close()  # it uploads what came later
             return
         with self._writing:
-            self._closed = True
             self._pairs.flush()
             self._notes.flush()
             self._roll()
-        if self._prefix and self._compacts:
+            self._closed = True
+        if self._uploads:
             self._worker.do(self._upload)
         self._worker.close()
         if self._notes_file is not None:
@@ -185,7 +202,7 @@ class Journal:
         """
         self._let_go()
         return type(self)(
-            self.place,
+            self.place if self._prefix else self.folder,
             clock=self._clock,
             roll_rows=self._roll_rows,
             roll_bytes=self._roll_bytes,
@@ -204,8 +221,9 @@ class Journal:
             return
         with self._writing:
             self._notes.send(line)
-            self._untold = True
             self._wrote()
+            if self._closed:
+                self._put_away()
 
     def _wrote(self) -> None:
         self._dirty = True
@@ -217,7 +235,9 @@ class Journal:
             self._roll()
         if self._segment is None:
             self._number += 1
-            self._segment = Segment(folder.segment(self.folder, self.writer, self._number))
+            path = folder.segment(self.folder, self.writer, self._number)
+            # hidden, where no lock says any more that this writer lives
+            self._segment = Segment(path.with_name(f".{path.name}") if self._closed else path)
             self._begun = time.monotonic()
         return self._segment
 
@@ -225,6 +245,41 @@ class Journal:
         if self._notes_file is None:
             self._notes_file = Segment(self.folder / f"{self.writer}.notes")
         return self._notes_file
+
+    def _put_away(self) -> None:
+        """Finish what was opened for a line that came after `close`, which nobody else will."""
+        segment, self._segment = self._segment, None
+        own_notes, self._notes_file = self._notes_file, None
+
+        def finish() -> None:
+            for file in (segment, own_notes):
+                if file is not None:
+                    file.sync()
+                    file.close()
+            if segment is not None and segment.lines:
+                segment.path.rename(segment.path.with_name(segment.path.name.removeprefix(".")))
+            elif segment is not None:
+                segment.path.unlink()
+
+        self._quietly(finish, "has a pair that came after it was closed and is in a hidden file")
+        if self._uploads:
+            self._quietly(partial(self._worker.do, self._upload), "will be uploaded by the next session")
+
+    def _moment(self) -> datetime:
+        """A time that never goes back, whatever the clock does: the last thing said is to count."""
+        self._latest = max(self._latest, self._clock())
+        return self._latest
+
+    def _settle(self) -> None:
+        """Tell until when the record is complete, if that has changed and holds a reader back."""
+        settled = self._oldest()
+        with self._writing:
+            is_whole = not self._closed and not self._pairs.waiting
+            if not is_whole or settled is None or self._before is None or settled <= self._before:
+                return
+            if settled != self._settled:
+                locks.tell(self._held, notes.settled(settled, self._number))
+                self._settled = settled
 
     def _roll(self) -> None:
         segment, self._segment = self._segment, None
@@ -239,7 +294,7 @@ class Journal:
                 compact(segment.path)
 
         self._quietly(seal, "has a segment that could not be compacted, and stays as it is")
-        if self._prefix and self._compacts:
+        if self._uploads:
             self._upload()
 
     def _duty(self) -> None:
@@ -254,53 +309,31 @@ class Journal:
         if dirty:
             for file in written:
                 self._quietly(file.sync, "could not be forced onto the disk")
-        if now - self._beaten >= _BEAT_S:
+        self._quietly(self._settle, "cannot tell until when its pairs are settled")
+        if now - self._beaten >= _BEAT_S and not self._closed:
             self._beaten = now
             self._quietly(partial(os.utime, self._lock_file), "shows no sign of life")
-            if self._prefix and self._compacts:
+            if self._uploads:
                 self._upload()
 
     def _upload(self) -> None:
         """Put what is finished into the object store, and take it off this machine."""
 
         def upload() -> None:
-            found, prefix = folder.listed(self.folder), self._prefix
-            assert prefix is not None
-            sent = False
-            for part in found.parts:
-                writer = folder.writer_of(part)
-                if writer == self.writer or not folder.is_alive(found, writer):
-                    prefix.upload(part)
-                    part.unlink(missing_ok=True)
-                    sent = sent or writer == self.writer
-            if sent or self._untold:
-                self._untold = False
-                state = "closed" if self._closed else "open"
-                own = self.folder / f"{self.writer}.notes"
-                prefix.tell(self.writer, own, state, self._before, self._clock())
-            for left in (*found.ended, *found.notes):
-                writer = folder.writer_of(left)
-                if writer != self.writer and not folder.is_alive(found, writer):
-                    self._tell_of(found, writer)
+            assert self._uploads is not None
+            if self._held >= 0:
+                self._uploads.own("closed" if self._closed else "open")
+            self._uploads.left()
 
         self._quietly(upload, "could not be uploaded yet, and is tried again")
 
-    def _tell_of(self, found: folder.Folder, writer: str) -> None:
-        """Put the notes of a writer that ended into the object store, and take them off this machine."""
-        assert self._prefix is not None
-        own, ended = found.path / f"{writer}.notes", found.path / f"{writer}.ended"
-        when = datetime.fromtimestamp(folder.newest([own, ended]), UTC)
-        self._prefix.tell(writer, own, "ended" if ended.exists() else "closed", None, when)
-        own.unlink(missing_ok=True)
-        ended.unlink(missing_ok=True)
-
     def _clear_spool(self) -> None:
-        if self._prefix and self._compacts and not self._untold and not self.unwritten:
-            (self.folder / f"{self.writer}.notes").unlink(missing_ok=True)
+        if self._uploads and not self.unwritten:
+            self._quietly(self._uploads.clear, "could not be taken off this machine")
 
     def _read(self, *, without: str | None = None, own: str | None = None) -> reading.Read:
         if self._prefix is None:
-            return reading.in_folder(self.folder, without=without, settled=True, own=own)
+            return reading.in_folder(self.folder, without=without, settled=True, own=own, leaves_out=True)
         return reading.in_both(self._prefix, self.folder, without=without, own=own)
 
     def _is_foreign(self) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ import polars as pl
 
 from mirrorkit.errors import RecordingError
 from mirrorkit.records import SCHEMA, Pair, row
+from mirrorkit.store import labels
 from mirrorkit.store.rows import rows
 
 VERSION, BEFORE = "schema_version", "complete_before"
@@ -25,11 +27,12 @@ _TIMES = {name for name, kind in SCHEMA.columns.items() if kind.is_temporal()}
 _LISTS = {name for name, kind in SCHEMA.columns.items() if kind.is_nested()}
 
 
-def line(pair: Pair, complete_before: datetime | None = None) -> bytes:
+def line(pair: Pair, complete_before: datetime | None = None, *, plainly: bool = False) -> bytes:
     r"""The pair as a line of JSON, with the names of the schema's columns; those that are null are left out.
 
     The line says which version of the schema it is of and, where given, until when the record was complete
-    when it was written. A value that a frame could not hold is in the line as `rows` would have it.
+    when it was written. A value that a frame could not hold is in the line as `rows` would have it, or with
+    `plainly`, which does without Polars: escaped if it is text, else null.
     """
     values = row(pair)
     try:
@@ -37,7 +40,8 @@ def line(pair: Pair, complete_before: datetime | None = None) -> bytes:
             raise ValueError("some value is not of its column's type")
         return _written(values, complete_before, _STRICTLY)
     except (TypeError, ValueError):
-        return _written(rows([pair]).row(0), complete_before, _HOW)
+        mended = _mended(values) if plainly else rows([pair]).row(0)
+        return _written(mended, complete_before, _HOW)
 
 
 def read(data: bytes, name: str) -> tuple[pl.DataFrame, int]:
@@ -67,6 +71,25 @@ def _written(values: Sequence[Any], before: datetime | None, how: int) -> bytes:
     if before is not None:
         told[BEFORE] = before
     return orjson.dumps(told, option=how)
+
+
+def _mended(values: Sequence[Any]) -> list[Any]:
+    return [_storable(value, kind) for value, kind in zip(values, SCHEMA.columns.values(), strict=True)]
+
+
+def _storable(value: Any, kind: pl.DataType) -> Any:
+    """The value, or the next best that a column of this kind can hold."""
+    if kind.is_nested() and isinstance(value, tuple | list):
+        return [labels.storable(text) for text in value if isinstance(text, str)]
+    if type(value) is not _python(kind) and not (kind.is_float() and type(value) is int):
+        return None
+    if isinstance(value, str):
+        return labels.storable(value)
+    if isinstance(value, datetime):
+        return value if value.tzinfo is UTC else None
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else None
+    return value if isinstance(value, float) and isfinite(value) else None
 
 
 @lru_cache(maxsize=4096)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,26 @@ def looked(looks: str, at: datetime) -> bytes:
     return orjson.dumps({VERSION: SCHEMA.version, "at": at, "looks": looks}, option=_HOW)
 
 
+def settled(before: datetime, number: int) -> bytes:
+    """What a writer says while it lives: its pairs are complete until then, in its files up to this number.
+
+    >>> when = datetime(2026, 11, 22, tzinfo=UTC)
+    >>> settled_in(settled(when, 3), 3) == when, settled_in(settled(when, 3), 2)
+    (True, None)
+    """
+    told = {"complete_before": before.isoformat(timespec="microseconds"), "number": f"{number:06d}"}
+    return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def settled_in(text: bytes, number: int) -> datetime | None:
+    """Until when a writer's pairs are complete in its files up to this number; None if it does not say."""
+    try:
+        told = orjson.loads(text)
+        return time(told["complete_before"]) if int(told["number"]) <= number else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 def read(files: Iterable[Path]) -> Said:
     """What the notes in some files say together; a line that cannot be read is left out."""
     return together(lines_in(files))
@@ -52,7 +72,7 @@ def together(lines: Iterable[bytes]) -> Said:
     >>> together([said(Annotation("p", {"note": "b"}), when), looked("[]", when)]).annotations
     (Annotation(pair_id='p', values={'note': 'b'}),)
     """
-    told = sorted((found for line in lines if (found := _told(line))), key=lambda found: str(found["at"]))
+    told = sorted((found for line in lines if (found := _told(line))), key=_when)
     looks = [found["looks"] for found in told if isinstance(found.get("looks"), str)]
     annotations = (_annotation(found) for found in told)
     return Said(tuple(each for each in annotations if each is not None), looks[-1] if looks else "[]")
@@ -95,6 +115,19 @@ def _told(line: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return told if isinstance(told, dict) and "at" in told else None
+
+
+def _when(told: Mapping[str, Any]) -> datetime:
+    return time(told["at"]) or datetime.min.replace(tzinfo=UTC)
+
+
+def time(text: object) -> datetime | None:
+    """The time in a text, in UTC where it says no zone; None if there is none."""
+    try:
+        read = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return read.replace(tzinfo=UTC) if read is not None and read.tzinfo is None else read
 
 
 def _annotation(told: Mapping[str, Any]) -> Annotation | None:

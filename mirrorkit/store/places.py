@@ -22,13 +22,14 @@ def read(
     """What is in a file or a journal, or in all that match a glob.
 
     `options` are Polars' `storage_options` for a URL. With `lazily` the pairs of a Parquet file are read when
-    they are collected, as those of a journal's parts always are.
+    they are collected, as those of a journal's parts always are, and of a living writer's only those that it
+    has settled are there: a lazy frame does not say until when it is complete.
 
     Raises RecordingError if there is nothing, it cannot be read, is no recording, or is of a newer schema
     version than this mirrorkit knows.
     """
     if cloud.is_url(place):
-        return [_cloud(os.fspath(place), options)]
+        return [_cloud(os.fspath(place), options, settled=lazily)]
     only_folders = os.fspath(place).endswith(("/", os.sep))
     found = [_one(path, lazily) for path in _matching(cloud.local(place), only_folders)]
     if not found:
@@ -42,18 +43,24 @@ def _matching(path: Path, only_folders: bool) -> Iterator[Path]:
         yield path
         return
     matches = sorted({Path(match) for match in glob(str(path), recursive=True)})
-    journals = {match for match in matches if match.is_dir() and folder.listed(match).is_journal}
-    yield from (
+    journals = {match: found for match in matches if (found := _journal(match))}
+    # a file of a journal's stands for all of it: alone it would lack what was said, and the newest pairs
+    for match in matches:
+        found = None if only_folders or match.parent in journals else _journal(match.parent)
+        if found is not None and match in found.files:
+            journals[match.parent] = found
+    files_of_pairs = (
         match
         for match in matches
-        if match in journals
-        or not (
-            only_folders
-            or match.parent in journals
-            or match.is_dir()
-            or match.suffix.lower() not in (".csv", ".parquet")
-        )
+        if match.suffix.lower() in (".csv", ".parquet") and not (only_folders or match.is_dir())
     )
+    others = [match for match in files_of_pairs if match.parent not in journals]
+    yield from sorted([*journals, *others])
+
+
+def _journal(path: Path) -> folder.Folder | None:
+    found = folder.listed(path) if path.is_dir() else None
+    return found if found is not None and found.is_journal else None
 
 
 def _one(path: Path, lazily: bool) -> reading.Read:
@@ -67,7 +74,7 @@ def _one(path: Path, lazily: bool) -> reading.Read:
         raise RecordingError(
             f"there is no journal in the folder '{path}': name the one that `journal=` names"
         )
-    read = reading.in_folder(path)
+    read = reading.in_folder(path, settled=lazily)
     read.warn(str(path))
     return read
 
@@ -85,13 +92,13 @@ def _file(path: Path, lazily: bool) -> reading.Read:
             before = next((str(text) for text in frame[BEFORE] if text is not None), None)
             frame = frame.drop(BEFORE)
         pairs = frame.lazy()
-    return reading.Read(pairs, notes.Said(looks=kept.get(PLAN, "[]")), reading.time(before))
+    return reading.Read(pairs, notes.Said(looks=kept.get(PLAN, "[]")), notes.time(before))
 
 
-def _cloud(url: str, options: cloud.Options | None) -> reading.Read:
+def _cloud(url: str, options: cloud.Options | None, *, settled: bool) -> reading.Read:
     prefix = cloud.Prefix(url, options)
     if not prefix.parts() and not prefix.told()[1]:
         raise RecordingError(f"there is no journal at '{url}': name the URL that `journal=` names, or a glob")
-    read = reading.in_cloud(prefix)
+    read = reading.in_cloud(prefix, settled=settled)
     read.warn(url)
     return read

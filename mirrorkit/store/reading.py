@@ -27,6 +27,8 @@ class Read:
     unclosed: tuple[datetime, ...] = ()
     lines: tuple[bytes, ...] = ()
     """those of the notes in an object store"""
+    uploaded: frozenset[str] = frozenset()
+    """the names of the parts in an object store"""
 
     def labelled(self) -> pl.LazyFrame:
         """The pairs with what was said of them."""
@@ -45,22 +47,28 @@ class Read:
 
 
 def in_folder(
-    path: Path, *, without: str | None = None, settled: bool = False, own: str | None = None
+    path: Path,
+    *,
+    without: str | None = None,
+    settled: bool = False,
+    own: str | None = None,
+    leaves_out: bool = False,
 ) -> Read:
     """What is in a journal's folder, of all writers but `without`.
 
     Parts are read when the pairs are, segments now. With `settled`, a living writer's pairs are only those of
     requests older than its oldest one under way, except those of `own`.
 
-    Raises RecordingError if it cannot be read, or holds pairs of a newer schema version.
+    Raises RecordingError if it cannot be read, or holds a file that cannot or that is of a newer schema
+    version; with `leaves_out` such a file is left out, and a MirrorWarning names it.
     """
     for _ in range(_TRIES):
         try:
-            return _in_folder(folder.listed(path), without, settled, own)
+            return _in_folder(folder.listed(path), without, settled, own, leaves_out)
         except FileNotFoundError:
             continue  # a segment became a part
-        except OSError as error:
-            raise RecordingError(f"the journal '{path}' cannot be read: {error}") from error
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise RecordingError(f"the journal '{path}' cannot be read: {files.first_line(error)}") from error
     raise RecordingError(f"the journal '{path}' cannot be read: its files come and go")
 
 
@@ -68,57 +76,98 @@ def in_cloud(
     prefix: cloud.Prefix, *, without: str | None = None, settled: bool = False, own: str | None = None
 ) -> Read:
     """What is in a journal in an object store, of all writers but `without`; see `in_folder`."""
-    return _in_cloud(prefix, prefix.parts(), without=without, settled=settled, own=own)
+    return _in_cloud(prefix, {}, without=without, settled=settled, own=own)
 
 
 def _in_cloud(
-    prefix: cloud.Prefix, urls: Sequence[str], *, without: str | None, settled: bool, own: str | None
+    prefix: cloud.Prefix,
+    known: Mapping[str, cloud.State],
+    *,
+    without: str | None,
+    settled: bool,
+    own: str | None,
 ) -> Read:
-    urls = [url for url in urls if folder.writer_of(Path(url)) != without]
-    told, states = prefix.told()
-    marks = {s.writer: s.complete_before for s in states if s.is_alive and s.complete_before is not None}
+    """What is there; `known` are states of living writers that are newer than what they told."""
+    urls, told, states = _asked(prefix)
+    by_writer = {**{state.writer: state for state in states}, **known}
+    alive = [state for state in by_writer.values() if state.is_alive]
+    marks = {state.writer: state.complete_before for state in alive if state.complete_before is not None}
     held = {writer: mark for writer, mark in marks.items() if settled and writer != own}
-    pairs = [_scanned(prefix.scan(url), url, held, Path(url)) for url in urls]
-    unclosed = tuple(s.at for s in states if s.state != "closed" and not s.is_alive)
+    pairs: list[pl.LazyFrame] = []
+    for url in urls:
+        part = Path(url)
+        state = by_writer.get(folder.writer_of(part))
+        is_told = state is None or state.writer == own or state.tells_of(part)
+        if is_told and folder.writer_of(part) != without:
+            pairs.append(_scanned(prefix.scan(url), url, held, part))
+    unclosed = tuple(s.at for s in by_writer.values() if s.state != "closed" and not s.is_alive)
     before = min(marks.values(), default=None)
-    return Read(_together(pairs), notes.together(told), before, unclosed, tuple(told))
+    return Read(
+        _together(pairs),
+        notes.together(told),
+        before,
+        unclosed,
+        tuple(told),
+        frozenset(Path(url).stem for url in urls),
+    )
+
+
+def _asked(prefix: cloud.Prefix) -> tuple[list[str], list[bytes], list[cloud.State]]:
+    """The parts there, with what was told of their writers before: no part is newer than is thought."""
+    strangers: set[str] = set()
+    for _ in range(_TRIES):
+        told, states = prefix.told()
+        urls = prefix.parts()
+        others = {folder.writer_of(Path(url)) for url in urls} - {state.writer for state in states}
+        if others <= strangers:  # those of whom nothing is told, though they began some time ago
+            break
+        strangers = others
+    return urls, told, states
 
 
 def in_both(prefix: cloud.Prefix, spool: Path, *, without: str | None = None, own: str | None = None) -> Read:
     """What is settled in an object store, with what waits on this machine to be put there."""
     for _ in range(_TRIES):
         try:
-            here, said = _waiting(folder.listed(spool), without, own)
+            here, said, known = _waiting(folder.listed(spool), without, own)
             break
         except FileNotFoundError:
             continue  # it was uploaded
     else:
         raise RecordingError(f"'{spool}' cannot be read: its files come and go")
     # listed after what is here, so that what is uploaded meanwhile is in the one or in both
-    urls = prefix.parts()
-    there = _in_cloud(prefix, urls, without=without, settled=True, own=own)
-    uploaded = {Path(url).stem for url in urls}
-    more = [pairs for stem, pairs in here if stem not in uploaded]
-    told = notes.together([*said, *there.lines])
+    there = _in_cloud(prefix, known, without=without, settled=True, own=own)
+    more = [pairs for stem, pairs in here if stem not in there.uploaded]
+    told = notes.together(dict.fromkeys([*said, *there.lines]))
     return replace(there, pairs=_together([there.pairs, *more]), said=told)
 
 
 def _waiting(
     found: folder.Folder, without: str | None, own: str | None
-) -> tuple[list[tuple[str, pl.LazyFrame]], list[bytes]]:
-    """The pairs in each file of a spool, read now, as it is soon gone; and the lines of its notes."""
-    marks = {writer: mark for writer, mark in _marks(found).items() if writer != own}
+) -> tuple[list[tuple[str, pl.LazyFrame]], list[bytes], dict[str, cloud.State]]:
+    """The pairs in each file of a spool, read now, as it is soon gone; the lines of its notes; who lives."""
+    all_marks = _marks(found)
+    marks = {writer: mark for writer, mark in all_marks.items() if writer != own}
     chosen = [file for file in (*found.parts, *found.segments) if folder.writer_of(file) != without]
     chosen.sort(key=lambda file: file.stem)
     pairs = [(file.stem, _together(_pairs(found, [file], marks)).collect().lazy()) for file in chosen]
-    return pairs, notes.lines_in(found.notes)
+    living = {
+        writer: cloud.State(writer, "open", folder.now(), all_marks.get(writer), cloud.number(written[-1]))
+        for writer in found.writers()
+        if folder.is_alive(found, writer) and (written := found.of(writer))
+    }
+    return pairs, notes.lines_in(found.notes), living
 
 
-def _in_folder(found: folder.Folder, without: str | None, settled: bool, own: str | None) -> Read:
+def _in_folder(
+    found: folder.Folder, without: str | None, settled: bool, own: str | None, leaves_out: bool
+) -> Read:
     marks = _marks(found)
     kept = {writer: mark for writer, mark in marks.items() if settled and writer != own}
     all_files = sorted((*found.parts, *found.segments), key=lambda file: file.stem)
     others = [file for file in all_files if without is None or folder.writer_of(file) != without]
+    if leaves_out:
+        others = [file for file in others if _is_readable(file)]
     pairs = _pairs(found, others, kept)
     return Read(
         _together(pairs), notes.read(found.notes), min(marks.values(), default=None), _unclosed(found)
@@ -144,7 +193,7 @@ def _pairs(found: folder.Folder, chosen: Iterable[Path], marks: Mapping[str, dat
             pairs.append(_before(rows.lazy(), marks.get(folder.writer_of(file))))
             continue
         files.check_readable(file)
-        columns = pl.read_parquet_schema(file)
+        columns = _columns(file)
         mark = marks.get(folder.writer_of(file))
         if columns != schema or mark is not None:
             scan()
@@ -155,6 +204,26 @@ def _pairs(found: folder.Folder, chosen: Iterable[Path], marks: Mapping[str, dat
             pairs[-1] = _before(pairs[-1], mark)
     scan()
     return pairs
+
+
+def _columns(part: Path) -> Mapping[str, pl.DataType]:
+    with part.open("rb") as file:  # opened here, as Polars would take a * in a path for a pattern
+        return pl.read_parquet_schema(file)
+
+
+def _is_readable(file: Path) -> bool:
+    """Whether a file holds pairs that this version knows; a MirrorWarning says why not."""
+    try:
+        if file.suffix == ".parquet":
+            files.check_readable(file)
+            conformed(pl.LazyFrame(schema=_columns(file)), f"'{file}'")
+        else:
+            with file.open("rb") as segment:
+                lines.check_version(segment.readline(), str(file))
+    except RecordingError as error:
+        warnings.warn(f"what a writer left is left out: {error}", MirrorWarning, stacklevel=4)
+        return False
+    return True
 
 
 def _scanned(lazy: pl.LazyFrame, name: str, marks: Mapping[str, datetime], file: Path) -> pl.LazyFrame:
@@ -175,35 +244,36 @@ def _together(pairs: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
 
 
 def _marks(found: folder.Folder) -> dict[str, datetime]:
-    """Until when the pairs of each living writer are complete, where a request under way has it so."""
+    """Until when the pairs of each living writer are complete, where it says so."""
     marks: dict[str, datetime] = {}
     for lock in found.locks:
         writer = folder.writer_of(lock)
         if not folder.is_alive(found, writer):
             continue
         for file in reversed(found.of(writer)):
-            mark, newest = _mark(file)
-            if newest is None:
-                continue  # begun, and no line in it yet
-            if mark is not None and newest >= mark:
-                marks[writer] = mark
+            is_begun, mark = _mark(file)
+            if not is_begun:
+                continue
+            if mark is not None:
+                marks[writer] = max(mark, _told_since(lock, found.of(writer)[-1]) or mark)
             break
     return marks
 
 
-def _mark(file: Path) -> tuple[datetime | None, datetime | None]:
-    """Until when a writer's record was complete at a file's last pair, and the start of its latest pair."""
+def _told_since(lock: Path, newest: Path) -> datetime | None:
+    """Until when a living writer's record is complete in its files up to this one, as its lock has it."""
+    try:
+        return notes.settled_in(lock.read_bytes(), cloud.number(newest))
+    except OSError:
+        return None  # closed meanwhile; or Windows, where what is locked cannot be read
+
+
+def _mark(file: Path) -> tuple[bool, datetime | None]:
+    """Whether a file has a line, and until when its writer's record was complete at the last one."""
     if file.suffix == ".parquet":
-        text = files.read_kept(file).get(lines.BEFORE)
-        newest = pl.scan_parquet(file, glob=False).select(pl.col("started_at").max()).collect().item()
-        return time(text), newest
-    data = file.read_bytes()
-    told = lines.last(data)
-    rows, _ = lines.read(data, str(file)) if told.get(lines.BEFORE) else (SCHEMA.frame(), 0)
-    newest = rows["started_at"].max()
-    return time(told.get(lines.BEFORE)), newest if isinstance(newest, datetime) else time(
-        told.get("started_at")
-    )
+        return True, notes.time(files.read_kept(file).get(lines.BEFORE))
+    last = lines.last(file.read_bytes())
+    return bool(last), notes.time(last.get(lines.BEFORE))
 
 
 def _unclosed(found: folder.Folder) -> tuple[datetime, ...]:
@@ -212,12 +282,3 @@ def _unclosed(found: folder.Folder) -> tuple[datetime, ...]:
     times = [folder.newest([lock, *found.of(folder.writer_of(lock))]) for lock in dead]
     times += [folder.newest([file]) for file in found.ended]
     return tuple(datetime.fromtimestamp(each, UTC) for each in times)
-
-
-def time(text: object) -> datetime | None:
-    """The time in a text, in UTC where it says no zone; None if there is none."""
-    try:
-        read = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return read.replace(tzinfo=UTC) if read is not None and read.tzinfo is None else read

@@ -1,4 +1,4 @@
-"""Opening a folder where others wrote: what the dead left is made whole, what is too new is refused."""
+"""Opening a folder where others wrote: what the dead left is made whole."""
 
 import os
 import warnings
@@ -7,16 +7,14 @@ from pathlib import Path
 import polars as pl
 
 from mirrorkit.errors import MirrorError, MirrorWarning, RecordingError
-from mirrorkit.store import files, folder, lines, locks
+from mirrorkit.store import files, folder, locks
 from mirrorkit.store.segments import compact
 
 
 def opened(path: Path, *, recovers: bool = True) -> None:
     """Make a folder ready to be written to, and compact what writers of this machine left when they died.
 
-    Without `recovers` nothing that is there is read.
-
-    Raises RecordingError if it cannot be made or written to, or holds pairs of a newer schema version.
+    Without `recovers` nothing that is there is read. Raises RecordingError if it cannot be made or read.
     """
     if path.exists() and not path.is_dir():
         raise RecordingError(f"the journal '{path}' is a file: name a folder, which is made where missing")
@@ -28,20 +26,10 @@ def opened(path: Path, *, recovers: bool = True) -> None:
             f"the journal '{path}' cannot be opened ({error}): name another folder"
         ) from error
     if recovers:
-        _refuse_newer(found)
-        _recover(found)
+        recover(found)
 
 
-def _refuse_newer(found: folder.Folder) -> None:
-    newest = {folder.writer_of(part): part for part in found.parts}
-    for part in newest.values():
-        files.check_readable(part)
-    for segment in found.segments:
-        with segment.open("rb") as file:
-            lines.check_version(file.readline(), str(segment))
-
-
-def _recover(found: folder.Folder) -> None:
+def recover(found: folder.Folder) -> None:
     """Compact the segments of the dead; one process at a time, and the others need not wait for it."""
     dead = [writer for writer in found.writers() if not folder.is_alive(found, writer) and _is_ours(writer)]
     left = [writer for writer in dead if _has_left(found, writer)]
@@ -67,11 +55,16 @@ def _recover_writer(found: folder.Folder, writer: str) -> None:
     lock = found.path / f"{writer}.lock"
     ended = folder.newest([lock, *found.of(writer)])
     try:
+        for segment in found.spent:
+            if folder.writer_of(segment) == writer:
+                segment.unlink(missing_ok=True)
         for segment in mine:
             compact(segment)
         if lock in found.locks:
             os.utime(lock, (ended, ended))
             lock.rename(lock.with_suffix(".ended"))
+    except FileNotFoundError:
+        pass  # it closed meanwhile, and made its parts itself
     except (OSError, MirrorError, pl.exceptions.PolarsError) as error:
         warnings.warn(
             f"what an earlier session left in '{found.path}' could not be compacted, and stays as it is "
@@ -87,4 +80,5 @@ def _is_ours(writer: str) -> bool:
 
 def _has_left(found: folder.Folder, writer: str) -> bool:
     lock = found.path / f"{writer}.lock"
-    return lock in found.locks or any(folder.writer_of(each) == writer for each in found.segments)
+    left = (*found.segments, *found.spent)
+    return lock in found.locks or any(folder.writer_of(each) == writer for each in left)

@@ -18,22 +18,24 @@ class Segment:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lines = self.size = 0
+        self.lines = 0
         self.broken = False
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self.size = self._now()
 
     def write(self, text: bytes) -> None:
         """Add a line; it is with the operating system then. OSError: it is not, and nothing of it is."""
-        done = 0
+        text = b"\n" + text if self.broken else text
+        before, done = self._now(), 0
         try:
-            done = os.write(self._descriptor, text)
             while done < len(text):
                 done += os.write(self._descriptor, text[done:])
-        except OSError:
-            self._undo(done)
+        except BaseException:  # an interrupt, too, may leave a piece of it
+            self._undo(before, before + len(text))
             raise
-        self.size += done
+        self.size = before + done
         self.lines += 1
+        self.broken = False
 
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
@@ -45,12 +47,15 @@ class Segment:
         if descriptor >= 0:
             os.close(descriptor)
 
-    def _undo(self, written: int) -> None:
+    def _now(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def _undo(self, before: int, whole: int) -> None:
         try:
-            if written:
-                os.ftruncate(self._descriptor, self.size)
+            if before < self._now() < whole:
+                os.ftruncate(self._descriptor, before)
         except OSError:
-            self.broken = True  # a reader leaves the piece out, and no line comes after it
+            self.broken = True  # a reader leaves the piece out, which the next line must not be glued to
 
 
 class Outbox:

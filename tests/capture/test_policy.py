@@ -260,3 +260,11 @@ class TestSpending:
     def test_no_limit_allows_all_and_a_limit_of_0_nothing(self, spent: float) -> None:
         assert Spending(None).reserve(spent).settle(0, spent).allows()
         assert not Spending(0.0).allows()
+
+
+def test_a_call_whose_cost_nobody_knows_may_cost_all_that_is_left() -> None:
+    spending = Spending(limit=1.0, spent=0.25, reserved=0.25)
+    assert spending.expect(None, None) == 0.5
+    # a model without a price costs nothing that could be known, nor does one without a limit
+    assert spending.expect(None, None, has_price=False) == 0.0
+    assert Spending().expect(None, None) == 0.0

@@ -43,6 +43,12 @@ def child_of(session: mk.MirrorSession) -> Remote:
 @pytest.fixture(scope="module")
 def session(served: Simulator) -> Iterator[mk.MirrorSession]:
     """One whose child is up, shared by the tests that leave it so: it takes seconds to start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROVIDER_API_KEY", KEY)
+        yield from session_with_a_child(served)
+
+
+def session_with_a_child(served: Simulator) -> Iterator[mk.MirrorSession]:
     with mk.MirrorSession(models(served), silent_model="next", isolation="process") as session:
         session.completion("chat", MESSAGES)
         assert session.drain(60)
@@ -275,3 +281,43 @@ def test_a_provider_that_is_scripted_to_fail_is_recorded_as_when_called_from_her
     pair = last(session)
     assert (pair["silent_status"], pair["silent_error_type"]) == ("error", "BadRequestError")
     assert KEY not in pair["silent_error_message"]
+
+
+@pytest.mark.slow
+def test_a_session_that_is_closed_while_its_child_starts_leaves_none_behind(
+    served: Simulator, eventually: Any
+) -> None:
+    session = mk.MirrorSession(models(served), silent_model="next", isolation="process")
+    away = child_of(session)
+    session.close()
+    assert eventually(lambda: away.pid is None)
+    assert away.closed
+
+
+@pytest.mark.slow
+def test_mirrors_that_have_not_started_in_time_are_given_up_at_close(served: Simulator) -> None:
+    with served.hold("gpt-4o-mini") as hold:
+        session = mk.MirrorSession(models(served), silent_model="next", isolation="process", max_in_flight=1)
+        for _ in range(3):
+            session.completion("chat", MESSAGES)
+        hold.wait_for(1, timeout=60)
+        held = threading.Thread(target=session.close, kwargs={"timeout_s": 0.1})
+        held.start()
+        while len(session) < 2:
+            threading.Event().wait(0.01)
+        hold.release()
+        held.join(60)
+    assert sorted(session.frame["silent_status"]) == ["cancelled", "cancelled", "ok"]
+
+
+@pytest.mark.slow
+def test_a_rate_holds_while_the_child_starts(served: Simulator) -> None:
+    before = served.count("gpt-4o-mini")
+    with mk.MirrorSession(models(served), silent_model="next", isolation="process", mirror_rate=4) as session:
+        for _ in range(4):
+            session.completion("chat", MESSAGES)
+        assert session.drain(100)
+    times = [r.received_at for r in served.requests if r.model == "gpt-4o-mini"][before:]
+    assert len(times) == 4
+    # three gaps of a quarter of a second, less what the way there may differ by
+    assert times[-1] - times[0] > 0.5

@@ -46,6 +46,10 @@ def test_a_burst_of_primaries_goes_first(machine: Machine) -> None:
     assert machine.starts(1, share=0.0) > 0
 
 
+def test_other_threads_that_never_rest_do_not_hold_up_silent_calls_for_ever(machine: Machine) -> None:
+    assert 100 <= machine.starts(10, share=2.0) <= 210
+
+
 def test_primaries_that_wait_for_their_provider_hold_up_nothing(machine: Machine) -> None:
     with machine.room.primary():
         # 8 ms each: so many as keep the process at half of a core

@@ -2,8 +2,11 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,12 @@ from polars.testing import assert_frame_equal
 from mirrorkit.errors import MirrorWarning, RecordingError
 from mirrorkit.recording import load, scan
 from mirrorkit.records import Pair
-from mirrorkit.store import cloud, folder, lines
+from mirrorkit.store import cloud, files, folder, lines, locks, notes
 from mirrorkit.store.frame import FrameStore
 from mirrorkit.store.journal import Journal
+from mirrorkit.store.labels import Annotation
 from mirrorkit.store.rows import rows
+from mirrorkit.store.uploads import Uploads
 
 Make = Callable[..., Pair]
 
@@ -45,7 +50,8 @@ def place(
 ) -> dict[str, Any]:
     """What Journal takes for a prefix of this test's own, with its spool in a folder of the test's."""
     monkeypatch.setenv("MIRRORKIT_SPOOL", str(tmp_path / "spool"))
-    return {"place": f"s3://bucket/{request.node.name}", "storage_options": server}
+    name = re.sub("[^a-z0-9_]", "-", request.node.name.lower())
+    return {"place": f"s3://bucket/{name}", "storage_options": server}
 
 
 def ids(place: dict[str, Any], more: str = "") -> list[str]:
@@ -143,13 +149,204 @@ def test_a_living_writers_mark_counts_and_that_of_one_long_silent_does_not(
     prefix.upload(part)
     mark, writer = make(2).started_at, folder.writer_of(part)
     now = folder.now()
-    prefix.tell(writer, tmp_path / "none", "open", mark, now)
+    prefix.tell(cloud.State(writer, "open", now, mark, 1))
     recording = load(place["place"], storage_options=place["storage_options"])
     assert recording.complete_before == mark
-    prefix.tell(writer, tmp_path / "none", "open", mark, now - timedelta(hours=1))
+    prefix.tell(cloud.State(writer, "open", now - timedelta(hours=1), mark, 1))
     with pytest.warns(MirrorWarning, match="1 writer of .* ended without closing"):
         recording = load(place["place"], storage_options=place["storage_options"])
     assert recording.complete_before is None
+
+
+def states(place: dict[str, Any]) -> list[str]:
+    return [state.state for state in told(place)]
+
+
+def told(place: dict[str, Any]) -> list[cloud.State]:
+    return cloud.Prefix(place["place"], place["storage_options"]).told()[1]
+
+
+def preferences(place: dict[str, Any]) -> list[str | None]:
+    loaded = load(place["place"], storage_options=place["storage_options"])
+    return loaded.frame.sort("pair_id")["preference"].to_list()
+
+
+@pytest.fixture
+def ours(place: dict[str, Any]) -> Iterator[Uploads]:
+    """The uploads of a writer that lives, whose clock goes on by a second each time it is read."""
+    spool = cloud.spool(place["place"])
+    spool.mkdir(parents=True)
+    writer, seconds = folder.new_writer(), count()
+    held = locks.hold_new(spool / f"{writer}.lock")
+    now = folder.now()
+    prefix = cloud.Prefix(place["place"], place["storage_options"])
+    yield Uploads(prefix, spool, writer, lambda: now + timedelta(seconds=next(seconds)))
+    os.close(held)
+
+
+def put_part(uploads: Uploads, number: int, pairs: list[Pair], before: datetime | None = None) -> Path:
+    """A part as the writer makes it when a segment is full."""
+    part = folder.segment(uploads.spool, uploads.writer, number).with_suffix(".parquet")
+    kept = {} if before is None else {lines.BEFORE: before.isoformat()}
+    files.write_parquet(rows(pairs), part, kept=kept)
+    return part
+
+
+def end(uploads: Uploads) -> None:
+    (uploads.spool / f"{uploads.writer}.lock").unlink()
+
+
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_a_killed_session_keeps_its_labels_and_looks(
+    place: dict[str, Any], make: Make, sessions: int
+) -> None:
+    spool = cloud.spool(place["place"])
+    spool.mkdir(parents=True)
+    writer = folder.new_writer()
+    folder.segment(spool, writer, 1).write_bytes(lines.line(make(1)))
+    label = notes.said(Annotation("p1", {"preference": "tie"}), folder.now())
+    (spool / f"{writer}.notes").write_bytes(label + notes.looked("[1]", folder.now()))
+    (spool / f"{writer}.lock").touch()
+    opened = [Journal(**place) for _ in range(sessions)]
+    for journal in opened:
+        journal.close()
+    with pytest.warns(MirrorWarning, match="1 writer of .* ended without closing"):
+        assert preferences(place) == ["tie"]
+    with Journal(**place) as next_one:
+        assert next_one.earlier().said.looks == "[1]"
+    assert list(spool.glob("2*")) == []
+
+
+@pytest.mark.parametrize("another_between", [False, True])
+def test_a_label_after_close_is_added_to_the_earlier_ones(
+    place: dict[str, Any], make: Make, another_between: bool
+) -> None:
+    store = FrameStore(journal=Journal(**place))
+    store.append(make(1))
+    store.append(make(2))
+    store.label("p1", "tie", None)
+    store.journal.close()
+    if another_between:
+        Journal(**place).close()
+    store.label("p2", "silent", None)
+    store.journal.close()
+    assert preferences(place) == ["tie", "silent"]
+    Journal(**place).close()
+    assert preferences(place) == ["tie", "silent"]
+    assert left(store.journal) == []
+
+
+def test_a_pair_after_close_is_uploaded_too(place: dict[str, Any], make: Make) -> None:
+    journal = Journal(**place)
+    journal.append(make(1))
+    journal.close()
+    journal.append(make(2))
+    journal.close()
+    assert ids(place) == ["p1", "p2"]
+
+
+def test_a_note_may_hold_any_character_and_end_within_one(place: dict[str, Any], make: Make) -> None:
+    journal = Journal(**place)
+    store = FrameStore(journal=journal)
+    store.append(make(1))
+    note = "a\u2028b\u2029c\u0085d\x0be"
+    store.label("p1", "tie", note)
+    with (journal.folder / f"{journal.writer}.notes").open("ab") as torn:
+        torn.write('{"at": "é'.encode()[:-1])
+    journal.close()
+    loaded = load(place["place"], storage_options=place["storage_options"])
+    assert loaded.frame["note"].to_list() == [note]
+
+
+def test_what_is_told_is_that_of_the_parts_that_are_there(
+    place: dict[str, Any], ours: Uploads, make: Make
+) -> None:
+    first, second = make(2).started_at, make(6).started_at
+    put_part(ours, 1, [make(1), make(3)], first)
+    ours.own("open")
+    assert [(state.complete_before, state.parts) for state in told(place)] == [(first, 1)]
+    part = put_part(ours, 2, [make(2), make(5)], second)
+    cloud.Prefix(place["place"], place["storage_options"]).upload(part)
+    assert ids(place) == ["p1", "p3"]
+    ours.own("open")
+    assert [(state.complete_before, state.parts) for state in told(place)] == [(second, 2)]
+    assert sorted(ids(place)) == ["p1", "p2", "p3", "p5"]
+
+
+def test_a_part_keeps_until_when_it_was_complete(place: dict[str, Any], ours: Uploads, make: Make) -> None:
+    part = put_part(ours, 1, [make(1)], make(2).started_at)
+    before = files.read_kept(part)
+    ours.own("open")
+    raw = pl.read_parquet_metadata(f"{place['place']}/{part.name}", storage_options=place["storage_options"])
+    assert raw[f"mirrorkit.{lines.BEFORE}"] == before[lines.BEFORE]
+
+
+def test_an_idle_writer_shows_signs_of_life_and_says_when_it_closes(
+    place: dict[str, Any], ours: Uploads, make: Make
+) -> None:
+    ours.own("open")
+    assert told(place) == []
+    put_part(ours, 1, [make(1)])
+    ours.own("open")
+    earlier = told(place)[0]
+    ours.own("open")
+    assert told(place)[0].at > earlier.at
+    ours.own("closed")
+    assert states(place) == ["closed"]
+
+
+def test_that_a_writer_closed_is_told_later_if_it_could_not_be(
+    place: dict[str, Any], ours: Uploads, make: Make
+) -> None:
+    put_part(ours, 1, [make(1)])
+    ours.own("open")
+    end(ours)
+    ours.clear()
+    assert states(place) == ["open"]
+    Journal(**place).close()
+    assert states(place) == ["closed"]
+    assert list(ours.spool.glob("2*")) == []
+
+
+def test_a_damaged_part_does_not_keep_those_of_others_here(
+    place: dict[str, Any], ours: Uploads, make: Make
+) -> None:
+    (ours.spool / f"{folder.new_writer()}-000001.parquet").write_bytes(b"no Parquet")
+    put_part(ours, 1, [make(1)])
+    end(ours)
+    with pytest.warns(MirrorWarning, match="could not be uploaded yet"):
+        Journal(**place).close()
+    assert ids(place) == ["p1"]
+
+
+def test_what_a_forked_worker_spooled_is_uploaded_by_its_parent(place: dict[str, Any], make: Make) -> None:
+    parent = Journal(**place)
+    worker = Journal(**place, compacts=False, roll_rows=2)
+    for number in range(3):
+        worker.append(make(number))
+    worker.said(Annotation("p1", {"preference": "tie"}))
+    worker.close()
+    assert {Path(name).suffix for name in left(worker)} == {".jsonl", ".notes", ".lock"}
+    parent.close()
+    assert preferences(place) == [None, "tie", None]
+    assert states(place) == ["closed"]
+    assert left(parent) == []
+
+
+def test_notes_are_read_while_they_are_replaced(place: dict[str, Any]) -> None:
+    prefix = cloud.Prefix(place["place"], place["storage_options"])
+    writer, now = folder.new_writer(), folder.now()
+
+    def tell(many: int) -> None:
+        prefix.tell(cloud.State(writer, "open", now, None, 1), [b"%d" % number for number in range(many)])
+
+    tell(1)
+    with ThreadPoolExecutor(1) as pool:
+        telling = [pool.submit(tell, many * 50) for many in range(30)]
+        while not telling[-1].done():
+            assert len(prefix.told()[1]) == 1
+    for each in telling:
+        each.result()
 
 
 def test_each_prefix_has_a_spool_of_its_own_where_it_is_asked_for(

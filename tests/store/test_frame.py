@@ -1,4 +1,5 @@
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from mirrorkit.errors import MirrorError
 from mirrorkit.records import SCHEMA, Call, Pair
 from mirrorkit.store.frame import FrameStore
 
@@ -174,6 +176,34 @@ def test_the_number_of_chunks_grows_with_the_logarithm_of_the_pairs() -> None:
     for number in range(1, 400):
         store.append(pair())
         assert store.frame().n_chunks() <= 1 + log2(number)
+
+
+def test_appending_makes_rows_a_few_at_a_time_and_merges_none() -> None:
+    """What an append may cost is bounded, however many pairs there are; a merge is left to the look."""
+    store = filled([pair()] * 1_000)
+    assert not store._chunks
+    assert {chunk.height for chunk in store._fresh} == {128}
+    assert len(store._new) < 128
+    assert store.frame().height == 1_000
+    assert not store._fresh
+
+
+def test_a_store_that_cannot_be_read_counts_pairs_and_neither_keeps_nor_builds_them() -> None:
+    class Unread(Pair):
+        def __getattribute__(self, name: str) -> Any:
+            pytest.fail(f"{name} of a pair was read")
+
+    gone = []
+    store = FrameStore(unreadable="read it elsewhere")
+    for _ in range(1_000):
+        one = as_kind(Unread, pair())
+        gone.append(sys.getrefcount(one))
+        store.append(one)
+        assert sys.getrefcount(one) == gone[-1]
+    assert len(store) == 1_000
+    for use in (store.frame, store.lazy, lambda: store.label("p", "tie", None)):
+        with pytest.raises(MirrorError, match="read it elsewhere"):
+            use()
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -19,7 +19,7 @@ from polars.testing import assert_frame_equal
 from mirrorkit.errors import ConfigError, LabelError, MirrorWarning, RecordingError
 from mirrorkit.recording import load, scan
 from mirrorkit.records import SCHEMA, Judgement, Pair
-from mirrorkit.store import lines
+from mirrorkit.store import folder, lines
 from mirrorkit.store.files import read, read_kept, write_parquet
 from mirrorkit.store.frame import FrameStore
 from mirrorkit.store.journal import Journal
@@ -43,6 +43,11 @@ def filled(folder: Path, pairs: list[Pair], **given: Any) -> Journal:
     for pair in pairs:
         journal.append(pair)
     return journal
+
+
+def part_of(place: Path) -> Path:
+    """Where a part of a new writer would be."""
+    return folder.segment(place, folder.new_writer(), 1).with_suffix(".parquet")
 
 
 def test_a_pair_is_on_disk_when_append_returns(tmp_path: Path, make: Make) -> None:
@@ -207,6 +212,15 @@ def test_most_without_a_journal_is_refused() -> None:
         FrameStore(most=5)
 
 
+@pytest.mark.parametrize("most", [0, -1, 1e3, "9", True])
+def test_most_is_a_whole_number(tmp_path: Path, most: Any) -> None:
+    with (
+        Journal(tmp_path) as journal,
+        pytest.raises(ConfigError, match=f"max_pairs_in_memory={most!r} takes .* a whole number"),
+    ):
+        FrameStore(journal=journal, most=most)
+
+
 @pytest.mark.parametrize("name", ["file", "file/below"])
 def test_a_journal_that_is_a_file_or_below_one_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("x")
@@ -219,25 +233,24 @@ def test_a_folder_that_cannot_be_written_to_is_refused() -> None:
         Journal("/proc/mirrorkit")
 
 
-def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+def test_a_journal_with_a_file_of_a_newer_version_is_not_loaded(tmp_path: Path) -> None:
     newer = SCHEMA.version + 1
-    segment = tmp_path / "x-000001.jsonl"
+    segment = folder.segment(tmp_path, folder.new_writer(), 1)
     segment.write_text(json.dumps({"schema_version": newer, "pair_id": "p"}) + "\n")
-    for use in (Journal, load, scan):
+    for use in (load, scan):
         with pytest.raises(RecordingError, match=f"has schema version {newer}.*upgrade mirrorkit"):
             use(tmp_path)
     segment.unlink()
-    SCHEMA.frame().write_parquet(
-        tmp_path / "x-000001.parquet", metadata={"mirrorkit.schema_version": str(newer)}
-    )
-    for use in (Journal, load, scan):
+    part = segment.with_suffix(".parquet")
+    SCHEMA.frame().write_parquet(part, metadata={"mirrorkit.schema_version": str(newer)})
+    for use in (load, scan):
         with pytest.raises(RecordingError, match=f"has schema version {newer}.*upgrade mirrorkit"):
             use(tmp_path)
 
 
 def test_a_part_of_an_older_version_is_read_with_the_others(tmp_path: Path, make: Make) -> None:
-    shutil.copy(DATA / "version1.parquet", tmp_path)
     filled(tmp_path, [make(1)]).close()
+    shutil.copy(DATA / "version1.parquet", part_of(tmp_path))
     store = FrameStore(journal=Journal(tmp_path))
     expected = pl.concat([rows([make(1)]), read(DATA / "version1.parquet")])
     assert_frame_equal(load(tmp_path).frame, expected, check_row_order=False)
@@ -275,12 +288,6 @@ def test_what_a_living_writer_waits_for_goes_with_the_recording(tmp_path: Path, 
     assert read_kept(part)["complete_before"] == make(5).started_at.isoformat().replace("+00:00", "Z")
 
 
-def test_a_mark_that_no_pair_is_past_holds_nothing_back(tmp_path: Path, make: Make) -> None:
-    with Journal(tmp_path) as writer:
-        writer.append(make(1), make(2).started_at)
-        assert load(tmp_path).complete_before is None
-
-
 def test_a_writer_of_another_machine_is_alive_while_its_files_change(tmp_path: Path, make: Make) -> None:
     writer = "20261122T090000000000Z_elsewhere_17_0123abcd"
     segment, lock = tmp_path / f"{writer}-000001.jsonl", tmp_path / f"{writer}.lock"
@@ -305,7 +312,7 @@ def test_notes_that_cannot_be_read_are_no_obstacle(tmp_path: Path, make: Make) -
         b'{"at":"x","pair_id":"p1","values":{"note":7,"nope":1,"judged_at":3}}',
         b"\xff",
     ]
-    (tmp_path / "x.notes").write_bytes(b"\n".join(odd))
+    (tmp_path / f"{folder.new_writer()}.notes").write_bytes(b"\n".join(odd))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         frame = load(tmp_path).frame
@@ -386,7 +393,12 @@ def test_a_folder_with_other_files_is_no_journal(tmp_path: Path) -> None:
     for use in (load, scan):
         with pytest.raises(RecordingError, match="there is no journal in the folder"):
             use(tmp_path)
-    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "other.parquet")
+    for name in ("other.parquet", "uv.lock", "data.jsonl", "july.notes"):
+        pl.DataFrame({"a": [1]}).write_parquet(tmp_path / name)
+    for use in (load, scan):
+        with pytest.raises(RecordingError, match="there is no journal in the folder"):
+            use(tmp_path)
+    pl.DataFrame({"a": [1]}).write_parquet(part_of(tmp_path))
     for use in (load, scan):
         with pytest.raises(RecordingError, match="is no recording"):
             use(tmp_path)
@@ -394,6 +406,6 @@ def test_a_folder_with_other_files_is_no_journal(tmp_path: Path) -> None:
 
 def test_columns_that_a_later_reader_added_are_kept(tmp_path: Path, make: Make) -> None:
     filled(tmp_path, [make(1)]).close()
-    write_parquet(rows([make(2)]).with_columns(mine=pl.lit("x")), tmp_path / "more.parquet")
+    write_parquet(rows([make(2)]).with_columns(mine=pl.lit("x")), part_of(tmp_path))
     assert load(tmp_path).frame["mine"].to_list() == [None, "x"]
     assert scan(tmp_path).collect()["mine"].to_list() == [None, "x"]

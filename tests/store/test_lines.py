@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from math import isfinite
 from typing import Any
 
 import polars as pl
@@ -120,6 +121,29 @@ def test_whatever_the_pairs_hold_their_lines_are_the_rows_of_the_frame(make: Mak
     data = b"".join(map(lines.line, pairs))
     assert data.count(b"\n") == len(pairs)
     assert_frame_equal(read(data), rows(pairs))
+
+
+@given(st.lists(st.tuples(texts, anything, anything, st.integers(-(2**66), 2**66)), max_size=3))
+def test_a_line_is_made_without_polars_where_that_is_asked_for(make: Make, drawn: list[Any]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pl, "DataFrame", lambda *_, **__: pytest.fail("Polars was asked"))
+        made = [
+            lines.line(
+                make(n, note=text, lag_s=one, started_at=two, tags=(text, one),
+                     silent=Call("ok", output=two, cost_usd=one, attempts=count, cache_hit=two)),
+                plainly=True,
+            )
+            for n, (text, one, two, count) in enumerate(drawn)
+        ]  # fmt: skip
+    frame = read(b"".join(made))
+    assert frame["pair_id"].to_list() == [f"p{n}" for n in range(len(drawn))]
+    for row, (text, one, two, count) in zip(frame.iter_rows(named=True), drawn, strict=True):
+        assert row["note"] == text.encode("utf-8", "backslashreplace").decode()
+        assert row["silent_attempts"] == (count if -(2**63) <= count < 2**63 else None)
+        assert row["silent_cache_hit"] == (two if isinstance(two, bool) else None)
+        is_number = type(one) is float or (type(one) is int and abs(one) < 2**63)
+        assert row["lag_s"] == (one if is_number and isfinite(one) else None)
+        assert row["started_at"] is None
 
 
 @given(st.integers(0, 10_000))
