@@ -196,6 +196,10 @@ class Dispatcher:
     def _spawn(self, held: _Held, loop: asyncio.AbstractEventLoop) -> None:
         if held.moved:
             return
+        if loop in self._ended:
+            # it is being shut down, and would never run the task
+            self._to_pool(held)
+            return
         work = self._arun(held)
         try:
             # a context of its own: the caller's spans and variables belong to the primary; made this way,

@@ -245,6 +245,8 @@ class SilentCall:
         watch, stream = Watch({}), None
         try:
             watch, kwargs = self._begin()
+            # until it has ended: nobody tells a call whose loop is gone
+            self._cut_off += 1
             async with asyncio.timeout(self._backstop()):
                 answer = await self._method(is_async=True)(**kwargs)
                 if is_stream(answer):
@@ -256,6 +258,7 @@ class SilentCall:
                     seen = watch.answered(answer)
         except (KeyboardInterrupt, SystemExit) as error:
             # it was meant for whatever the loop runs, not for this task, which it hit
+            self._cut_off -= 1
             self._finish(watch.failed(error, stream), watch.started)
             raise
         except GeneratorExit:
@@ -264,9 +267,9 @@ class SilentCall:
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                self._cut_off += 1
                 raise
             seen = watch.failed(self._named(error), stream)
+        self._cut_off = max(0, self._cut_off - 1)
         self._finish(seen, watch.started)
 
     def drop(self) -> None:
