@@ -26,8 +26,10 @@ from mirrorkit.store.folder import QUIET_S
 
 Options = Mapping[str, Any]
 
-_TRIES = 5
+_TRIES = 20
+"""How often an object is read anew that was replaced while it was read."""
 _NO_OBJECT = re.compile("expanded paths were empty|expected at least 1 source")
+_REPLACED = re.compile("out of specification|Range|416")
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 _SAID = {"line": pl.String(), "schema_version": pl.Int64()}
@@ -185,13 +187,13 @@ class Prefix:
         """What a scan gives, or `nothing` where there is no object."""
         tries = 0
         while True:
+            tries += 1
             try:
                 return scan().collect(engine="streaming")
             except _UNREADABLE as error:
                 if nothing is not None and _NO_OBJECT.search(str(error)):
                     return nothing
-                tries += 1  # an object may have been replaced while it was read
-                if tries == _TRIES:
+                if tries == _TRIES or not _REPLACED.search(str(error)):
                     why = files.first_line(error)
                     raise RecordingError(f"'{self.url}' cannot be read: {why}") from error
 

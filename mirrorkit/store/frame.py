@@ -16,6 +16,9 @@ from mirrorkit.store.rows import rows
 _AT_ONCE = 128
 """Pairs that wait for a look, as rows they take half of the memory; so many are a few ms of work."""
 
+_MERGED = 2_048
+"""Rows of a chunk that only a look merges further, as who appends is not to wait for more."""
+
 
 def _now() -> datetime:
     return datetime.now(UTC)
@@ -223,27 +226,29 @@ class FrameStore:
             new = self._new[:many]
         if not new:
             return
-        fresh = [*self._fresh, rows(new)]
+        fresh = chunks.merged([*self._fresh, rows(new)], _MERGED)
         if self._most is not None:
             fresh = chunks.newest(fresh, self._most)
         with self._appending:
             self._new, self._fresh = self._new[len(new) :], fresh
 
     def _take_in(self) -> None:
-        """Put what is new into the frame; it is let go last, so that an interrupt loses none of it."""
+        """Put what is new into the frame, in steps, so that an interrupt loses none of it."""
         with self._appending:
             many, said = len(self._new), self._said.copy()
         self._make_rows(many)
-        if not self._fresh and not said:
-            return
+        while self._fresh:
+            # what is merged is let go at once, or all of it would be in memory twice
+            merged = chunks.merged([*self._chunks, self._fresh[0]], self._whole)
+            self._chunks, self._fresh = merged, self._fresh[1:]
         held = self._chunks
-        for chunk in self._fresh:
-            held = chunks.merged([*held, chunk], self._whole)
+        if not said and sum(chunk.height for chunk in held) == self._frame.height:
+            return
         if said:
             held = [labels.annotated(chunk, said) for chunk in held]
         if self._most is not None:
             held = chunks.newest(held, self._most)
         frame = chunks.put_together(held)
         with self._appending:
-            self._fresh, self._said = [], self._said[len(said) :]
+            self._said = self._said[len(said) :]
             self._chunks, self._frame = held, frame

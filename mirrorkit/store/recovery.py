@@ -1,7 +1,9 @@
 """Opening a folder where others wrote: what the dead left is made whole."""
 
 import os
+import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +11,8 @@ import polars as pl
 from mirrorkit.errors import MirrorError, MirrorWarning, RecordingError
 from mirrorkit.store import files, folder, locks
 from mirrorkit.store.segments import compact
+
+_LONG_S = 86_400.0
 
 
 def opened(path: Path, *, recovers: bool = True) -> None:
@@ -26,7 +30,16 @@ def opened(path: Path, *, recovers: bool = True) -> None:
             f"the journal '{path}' cannot be opened ({error}): name another folder"
         ) from error
     if recovers:
+        _sweep(path)
         recover(found)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers left that were killed while they made a part; no part takes that long."""
+    for left in path.glob(".mirrorkit-*.tmp"):
+        if time.time() - folder.newest([left]) > _LONG_S:
+            with suppress(OSError):  # another was faster, or only that one may
+                left.unlink()
 
 
 def recover(found: folder.Folder) -> None:

@@ -87,15 +87,19 @@ class Uploads:
 
     def _settled(self) -> datetime | None:
         """Until when the pairs in the parts there are complete; None if all of them are."""
-        lock = self.spool / f"{self.writer}.lock"
-        since = notes.settled_in(_bytes(lock), self._parts)
+        try:
+            text = (self.spool / f"{self.writer}.lock").read_bytes()
+        except OSError:
+            return self._mark  # on Windows, where what is locked cannot be read
+        since = notes.settled_in(text, self._parts)
         return self._mark if self._mark is None or since is None else max(self._mark, since)
 
     def _send_left(self, found: folder.Folder, writer: str) -> None:
-        parts = [part for part in found.parts if folder.writer_of(part) == writer]
+        # one that closed since this was listed took its files away itself
+        parts = [part for part in found.parts if folder.writer_of(part) == writer and part.exists()]
         own, ended, lock = (found.path / f"{writer}.{kind}" for kind in ("notes", "ended", "lock"))
         if not parts and not own.exists() and not ended.exists():
-            return  # it took them away itself
+            return
         for part in parts:
             self._prefix.upload(part)
         state = "ended" if ended.exists() or lock.exists() else "closed"
@@ -112,15 +116,11 @@ class Uploads:
 
 def _read(file: Path) -> tuple[list[bytes], int]:
     """The lines of notes, and how many bytes they are."""
-    data = _bytes(file)
-    return [line for line in data.split(b"\n") if line], len(data)
-
-
-def _bytes(file: Path) -> bytes:
     try:
-        return file.read_bytes()
-    except OSError:
-        return b""  # none yet; or a lock on Windows, which cannot be read while it is held
+        data = file.read_bytes()
+    except FileNotFoundError:
+        data = b""
+    return [line for line in data.split(b"\n") if line], len(data)
 
 
 def _remove(file: Path, size: int) -> None:

@@ -3,6 +3,8 @@
 import logging
 import os
 import re
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -17,7 +19,7 @@ from polars.testing import assert_frame_equal
 from mirrorkit.errors import MirrorWarning, RecordingError
 from mirrorkit.recording import load, scan
 from mirrorkit.records import Pair
-from mirrorkit.store import cloud, files, folder, lines, locks, notes
+from mirrorkit.store import cloud, files, folder, lines, locks, notes, reading
 from mirrorkit.store.frame import FrameStore
 from mirrorkit.store.journal import Journal
 from mirrorkit.store.labels import Annotation
@@ -27,10 +29,18 @@ from mirrorkit.store.uploads import Uploads
 Make = Callable[..., Pair]
 
 
+KEYS = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+
+
+def client(url: str) -> Any:
+    import boto3
+
+    return boto3.client("s3", endpoint_url=url, region_name="us-east-1", **KEYS)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[dict[str, str]]:
     """Polars' storage options for a store with a bucket called "bucket"."""
-    import boto3
     from moto import server as moto
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -38,9 +48,8 @@ def server() -> Iterator[dict[str, str]]:
     running.start()
     host, port = running.get_host_and_port()
     url = f"http://{host}:{port}"
-    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-    boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys).create_bucket(Bucket="bucket")
-    yield {"aws_endpoint_url": url, "aws_allow_http": "true", "aws_region": "us-east-1", **keys}
+    client(url).create_bucket(Bucket="bucket")
+    yield {"aws_endpoint_url": url, "aws_allow_http": "true", "aws_region": "us-east-1", **KEYS}
     running.stop()
 
 
@@ -273,12 +282,32 @@ def test_what_is_told_is_that_of_the_parts_that_are_there(
     assert sorted(ids(place)) == ["p1", "p2", "p3", "p5"]
 
 
+def test_a_writer_that_begins_while_the_store_is_read_is_read_as_settled_as_it_says(
+    place: dict[str, Any], ours: Uploads, make: Make
+) -> None:
+    def begin() -> None:
+        put_part(ours, 1, [make(1), make(3)], make(2).started_at)
+        ours.own("open")
+
+    begins = [begin]
+
+    class Busy(cloud.Prefix):
+        def parts(self) -> list[str]:
+            if begins:
+                begins.pop()()
+            return super().parts()
+
+    read = reading.in_cloud(Busy(place["place"], place["storage_options"]), settled=True)
+    assert read.pairs.collect()["pair_id"].to_list() == ["p1"]
+
+
 def test_a_part_keeps_until_when_it_was_complete(place: dict[str, Any], ours: Uploads, make: Make) -> None:
     part = put_part(ours, 1, [make(1)], make(2).started_at)
     before = files.read_kept(part)
     ours.own("open")
-    raw = pl.read_parquet_metadata(f"{place['place']}/{part.name}", storage_options=place["storage_options"])
-    assert raw[f"mirrorkit.{lines.BEFORE}"] == before[lines.BEFORE]
+    key = f"{place['place'].removeprefix('s3://bucket/')}/{part.name}"
+    client(place["storage_options"]["aws_endpoint_url"]).download_file("bucket", key, os.fspath(part))
+    assert files.read_kept(part) == before == {lines.BEFORE: make(2).started_at.isoformat()}
 
 
 def test_an_idle_writer_shows_signs_of_life_and_says_when_it_closes(
@@ -293,6 +322,20 @@ def test_an_idle_writer_shows_signs_of_life_and_says_when_it_closes(
     assert told(place)[0].at > earlier.at
     ours.own("closed")
     assert states(place) == ["closed"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is locked cannot be read")
+def test_an_idle_writer_tells_that_its_last_pairs_are_settled(
+    place: dict[str, Any], ours: Uploads, make: Make
+) -> None:
+    put_part(ours, 1, [make(1)], make(1).started_at)
+    lock = ours.spool / f"{ours.writer}.lock"
+    lock.write_bytes(notes.settled(make(9).started_at, 2))
+    ours.own("open")
+    assert told(place)[0].complete_before == make(1).started_at  # a second part is not there yet
+    lock.write_bytes(notes.settled(make(9).started_at, 1))
+    ours.own("open")
+    assert told(place)[0].complete_before == make(9).started_at
 
 
 def test_that_a_writer_closed_is_told_later_if_it_could_not_be(
@@ -311,7 +354,8 @@ def test_that_a_writer_closed_is_told_later_if_it_could_not_be(
 def test_a_damaged_part_does_not_keep_those_of_others_here(
     place: dict[str, Any], ours: Uploads, make: Make
 ) -> None:
-    (ours.spool / f"{folder.new_writer()}-000001.parquet").write_bytes(b"no Parquet")
+    earlier_one = folder.new_writer().replace("20", "19", 1)
+    (ours.spool / f"{earlier_one}-000001.parquet").write_bytes(b"no Parquet")
     put_part(ours, 1, [make(1)])
     end(ours)
     with pytest.warns(MirrorWarning, match="could not be uploaded yet"):
@@ -333,6 +377,37 @@ def test_what_a_forked_worker_spooled_is_uploaded_by_its_parent(place: dict[str,
     assert left(parent) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_what_a_killed_fork_spooled_is_uploaded_by_its_parent(place: dict[str, Any], make: Make) -> None:
+    parent = Journal(**place)
+    parent.append(make(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of forking while there are threads
+        child = os.fork()
+    if child == 0:
+        try:
+            parent.forked().append(make(2))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    parent.close()
+    with pytest.warns(MirrorWarning, match="1 writer of .* ended without closing"):
+        assert ids(place) == ["p1", "p2"]
+
+
+def test_a_living_neighbours_parts_are_settled_as_it_says_on_this_machine(
+    place: dict[str, Any], ours: Uploads, make: Make
+) -> None:
+    put_part(ours, 1, [make(1), make(3)], make(2).started_at)
+    ours.own("open")
+    segment = folder.segment(ours.spool, ours.writer, 2)
+    segment.write_bytes(lines.line(make(2), make(4).started_at) + lines.line(make(5), make(4).started_at))
+    with Journal(**place) as journal:
+        earlier = journal.earlier()
+        assert sorted(earlier.pairs.collect()["pair_id"]) == ["p1", "p2", "p3"]
+        assert earlier.before == make(4).started_at
+
+
 def test_notes_are_read_while_they_are_replaced(place: dict[str, Any]) -> None:
     prefix = cloud.Prefix(place["place"], place["storage_options"])
     writer, now = folder.new_writer(), folder.now()
@@ -342,7 +417,8 @@ def test_notes_are_read_while_they_are_replaced(place: dict[str, Any]) -> None:
 
     tell(1)
     with ThreadPoolExecutor(1) as pool:
-        telling = [pool.submit(tell, many * 50) for many in range(30)]
+        # fewer than a reader tries, so that it can never be too often for it
+        telling = [pool.submit(tell, many * 7919 % 31 * 50) for many in range(30)]
         while not telling[-1].done():
             assert len(prefix.told()[1]) == 1
     for each in telling:

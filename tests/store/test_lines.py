@@ -142,7 +142,7 @@ def test_a_line_is_made_without_polars_where_that_is_asked_for(make: Make, drawn
         assert row["silent_attempts"] == (count if -(2**63) <= count < 2**63 else None)
         assert row["silent_cache_hit"] == (two if isinstance(two, bool) else None)
         is_number = type(one) is float or (type(one) is int and abs(one) < 2**63)
-        assert row["lag_s"] == (one if is_number and isfinite(one) else None)
+        assert row["lag_s"] == (float(one) if is_number and isfinite(one) else None)
         assert row["started_at"] is None
 
 

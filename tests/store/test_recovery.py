@@ -33,6 +33,16 @@ def test_a_segment_whose_part_is_there_is_removed_when_its_writer_is_dead(tmp_pa
     assert ids(tmp_path) == ["p1"]
 
 
+def test_what_a_killed_compaction_began_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    old, new = tmp_path / ".mirrorkit-old.tmp", tmp_path / ".mirrorkit-new.tmp"
+    for file in (old, new):
+        file.write_bytes(b"PAR1")
+    long_ago = (datetime.now(UTC) - timedelta(days=2)).timestamp()
+    os.utime(old, (long_ago, long_ago))
+    Journal(tmp_path).close()
+    assert (old.exists(), new.exists()) == (False, True)
+
+
 def test_what_goes_while_a_folder_is_opened_is_no_trouble(tmp_path: Path, make: Make) -> None:
     """The folder was listed when another had not yet closed, and it has by now."""
     journal = Journal(tmp_path)
