@@ -209,8 +209,7 @@ class Remote:
                 self._starts += 1
                 if self._closing:
                     process.kill()
-            if hasattr(os, "setpriority"):
-                os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+            _lower(process.pid)
             into = _fd(process.stdin)
             with contextlib.suppress(BrokenPipeError):  # it died at once: hearing it says so
                 frames.write(into, json.dumps(world).encode() + b"\n")
@@ -328,6 +327,16 @@ def _write(process: "subprocess.Popen[bytes]", frame: bytes) -> None:
     except (OSError, ValueError):
         # half a frame would be the beginning of the next; that it is gone is told by who hears it
         process.kill()
+
+
+def _lower(process: int) -> None:
+    """Have a process run when no other would."""
+    if hasattr(os, "setpriority"):
+        os.setpriority(os.PRIO_PROCESS, process, _NICE)
+    if hasattr(os, "SCHED_IDLE"):
+        # being nice alone, it still is in the way of who wakes up on its core
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(process, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _fd(pipe: IO[bytes] | None) -> int:

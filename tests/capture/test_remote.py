@@ -78,6 +78,7 @@ class TestOneThatIsUp:
         assert os.getpriority(os.PRIO_PROCESS, child_of(session).pid or 0) == min(
             19, os.getpriority(os.PRIO_PROCESS, 0) + 15
         )
+        assert os.sched_getscheduler(child_of(session).pid or 0) == os.SCHED_IDLE
 
     def test_a_stream_has_its_time_to_first_token_and_all_calls_one_clock(
         self, session: mk.MirrorSession
