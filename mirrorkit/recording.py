@@ -224,9 +224,9 @@ def scan(
 ) -> pl.LazyFrame:
     """The pairs that `load` would read, lazily, for what is larger than memory.
 
-    Takes and raises what `load` does. Of a living writer only those pairs are there that it has settled, those
-    of requests older than its oldest one under way, so that `mirrorkit.compare(mirrorkit.scan(...))` is honest;
-    what it adds later is not. Polars' streaming engine reads it: `scan("runs/july").select("arm").collect(engine="streaming")`.
+    Takes and raises what `load` does. Of a living writer only those pairs are there that it has settled,
+    those of requests older than its oldest one under way: `mirrorkit.compare(mirrorkit.scan(...))` is honest.
+    What it adds later is not. Polars' streaming engine reads it, as by `.collect(engine="streaming")`.
 
     >>> import tempfile
     >>> from mirrorkit.records import SCHEMA
