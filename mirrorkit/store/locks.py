@@ -12,11 +12,17 @@ if sys.platform == "win32":
     def _lock(descriptor: int, *, shared: bool) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
+    def _unlock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
 else:
     import fcntl
 
     def _lock(descriptor: int, *, shared: bool) -> None:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def hold(path: Path) -> int | None:
@@ -48,6 +54,12 @@ def hold_new(path: Path) -> int:
         hidden.unlink(missing_ok=True)
         raise
     return descriptor
+
+
+def release(descriptor: int) -> None:
+    """Let go of a lock, for a child that was forked off meanwhile too."""
+    _unlock(descriptor)
+    os.close(descriptor)
 
 
 def tell(descriptor: int, text: bytes) -> None:

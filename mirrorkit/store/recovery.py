@@ -60,7 +60,7 @@ def recover(found: folder.Folder) -> None:
             if not folder.is_alive(again, writer):
                 _recover_writer(again, writer)
     finally:
-        os.close(descriptor)
+        locks.release(descriptor)
 
 
 def _recover_writer(found: folder.Folder, writer: str) -> None:

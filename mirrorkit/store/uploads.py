@@ -1,6 +1,5 @@
 """What waits in a spool goes into the object store: this writer's files, and those of writers that ended."""
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,7 +65,7 @@ class Uploads:
             if troubles:
                 raise troubles[0]
         finally:
-            os.close(descriptor)
+            locks.release(descriptor)
 
     def clear(self) -> None:
         """Take the notes of the writer, which closed, off this machine; what is yet to be told stays."""
