@@ -1,8 +1,8 @@
 """One request's way: decide → primary → hand over → silent calls → pairs → sink."""
 
 import asyncio
+import os
 import random
-import threading
 import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +61,8 @@ class Mirror:
         self._where = where
         self._sink = sink
         self._ids = None if policy.seed is None else random.Random(policy.seed)  # noqa: S311 (ids, not secrets)
-        self._ids_lock = threading.Lock()
+        # not uuid4, which asks the system: other threads would take the interpreter meanwhile
+        self._fresh = random.Random(os.urandom(32))  # noqa: S311
         self._is_parents = False
         self.away = self._child() if isolation == "process" else None
         # a child process has room of its own, once it is up
@@ -335,10 +336,13 @@ class Mirror:
         """
         request_id, trace_id, fresh = kwargs.get("litellm_call_id"), kwargs.get("litellm_trace_id"), None
         if not isinstance(trace_id, str) or not trace_id:
-            trace_id = fresh = str(uuid.uuid4())
-        if isinstance(request_id, str) and request_id:
-            return request_id, trace_id
-        if self._ids is None:
-            return fresh or str(uuid.uuid4()), trace_id
-        with self._ids_lock:
-            return str(uuid.UUID(int=self._ids.getrandbits(128), version=4)), trace_id
+            trace_id = fresh = _drawn(self._fresh)
+        if not isinstance(request_id, str) or not request_id:
+            # many requests may be of one trace of the caller's
+            request_id = _drawn(self._ids) if self._ids is not None else fresh or _drawn(self._fresh)
+        return request_id, trace_id
+
+
+def _drawn(source: random.Random) -> str:
+    # one call in C, which no other thread can get into
+    return str(uuid.UUID(int=source.getrandbits(128), version=4))

@@ -37,15 +37,9 @@ def isolation(request: pytest.FixtureRequest) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.definition.get_closest_marker("here") is not None:
-        return
-    # a child takes seconds to start, and does not know how its parent was called: one drive is enough
-    process = pytest.param("process", marks=pytest.mark.slow)
-    if "drive" not in metafunc.fixturenames:
-        metafunc.parametrize("isolation", ["shared", process], indirect=True)
-        return
-    ways = [("shared", "sync"), ("shared", "async"), pytest.param("process", "async", marks=pytest.mark.slow)]
-    metafunc.parametrize(("isolation", "drive"), ways, indirect=True)
+    if metafunc.definition.get_closest_marker("here") is None:
+        both = ["shared", pytest.param("process", marks=pytest.mark.slow)]
+        metafunc.parametrize("isolation", both, indirect=True)
 
 
 def session_on(sim: Any, silent: Any = "next", router: Any = None, **options: Any) -> mk.MirrorSession:
