@@ -379,9 +379,9 @@ class TestMoney:
     ) -> None:
         with filled(sim, drive) as session:
             books = session._mirror.books
-            before = books.spending.expect(None)
+            before = books.spending.expect(None, None)
             judge(drive, session)
-            assert books.spending.expect(None) == pytest.approx(before)
+            assert books.spending.expect(None, None) == pytest.approx(before)
             assert books.spending.reserved == pytest.approx(0)
 
     def test_a_budget_that_is_spent_leaves_the_rest_unjudged_and_says_how_many(
@@ -520,7 +520,7 @@ def test_ajudge_prepares_and_sums_up_off_the_loop(sim: Any, monkeypatch: pytest.
 
         return spy
 
-    monkeypatch.setattr("mirrorkit.session.pairs_to_judge", spied(pairs_to_judge))
+    monkeypatch.setattr("mirrorkit.judging.pairs_to_judge", spied(pairs_to_judge))
     monkeypatch.setattr(Judge, "summary", spied(Judge.summary))
 
     async def scenario() -> None:

@@ -180,6 +180,7 @@ PAIR = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PAIR, min_size=1, max_size=10))
 def test_any_pairs_tell_the_same_lazily(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
