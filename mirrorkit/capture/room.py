@@ -15,6 +15,7 @@ _LOOK_S = 0.02
 _LOOK_BUSY_S = 0.04
 _LOOK_ALONE_S = 0.002
 _ANYHOW_S = 0.05
+_AT_LAST_S = 0.25
 _RECENT_S = 0.25
 _NOTE_S = 0.001
 _IDLE_NOW = 0.1
@@ -26,9 +27,9 @@ class Room:
     """Judges by the processor time that this process uses, of one core, as one interpreter has no more.
 
     While primaries are under way, a silent call may start if the process does nothing just now (a tenth of
-    the last 8 ms or more) and little of late (half of the last 250 ms). While there are none, silent calls
-    follow one another as fast as the core sends them, and 50 ms apart if other threads keep it busy. The
-    clocks count seconds.
+    the last 8 ms or more) and little of late (half of the last 250 ms), and four a second whatever it does.
+    While there are none, silent calls follow one another as fast as the core sends them, and 50 ms apart if
+    other threads keep it busy. The clocks count seconds.
 
     >>> now, used = [0.0], [0.0]
     >>> room = Room(lambda: now[0], lambda: used[0])
@@ -50,7 +51,7 @@ class Room:
         self._lock = threading.Lock()
         self._primaries = 0
         self._looks: deque[tuple[float, float]] = deque()
-        self._started_at = float("-inf")
+        self._started_at = clock()
 
     def entered(self) -> None:
         """A primary is under way."""
@@ -93,6 +94,9 @@ class Room:
             # what else this process is busy with may not end
             free = share < _FREE_ALONE or now - self._started_at >= _ANYHOW_S
             return 0.0 if free else _LOOK_ALONE_S
+        if now - self._started_at >= _AT_LAST_S:
+            # a load that never ends must not keep every mirror waiting
+            return 0.0
         if self._share_recently(now, cpu) >= _IDLE_RECENTLY:
             # looking costs too
             return _LOOK_BUSY_S

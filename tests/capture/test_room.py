@@ -42,7 +42,8 @@ def machine() -> Machine:
 
 def test_a_burst_of_primaries_goes_first(machine: Machine) -> None:
     with machine.room.primary():
-        assert machine.starts(10, share=1.0) == 0
+        # but for four a second, or a load that never ends would keep every mirror waiting
+        assert 35 <= machine.starts(10, share=1.0) <= 41
     assert machine.starts(1, share=0.0) > 0
 
 
