@@ -159,8 +159,9 @@ class MirrorSession(Judging):
         self._store = self._store_in(
             journal=journal, complete_before=under_way.oldest, unreadable=self._unreadable
         )
+        mute = self._unreadable if journal is None else None
         # by this method, what is under way holds the session, whose hook ends it when the interpreter ends
-        self._mirror = self._mirror_to(under_way, self._keep)
+        self._mirror = self._mirror_to(under_way, self._keep, mute)
         self._process = os.getpid()
 
     def _keep(self, pair: Pair) -> None:

@@ -558,6 +558,57 @@ tell(session)
 
 
 @slow
+@pytest.mark.parametrize("isolation", ISOLATION)
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_fork_in_which_polars_cannot_work_records_in_the_journal_or_mirrors_nothing(
+    program: Any, journal: Path, sim: Any, isolation: str, is_kept: bool
+) -> None:
+    """And says which, instead of waiting for ever; what cannot be kept is not paid for."""
+    body = f"""
+import polars
+session = make() if {is_kept} else mk.MirrorSession(
+    SETUP["models"], silent_model="next", isolation=SETUP["options"]["isolation"]
+)
+calls(session, 2)
+session.drain()
+# Polars' threads are there from now on, and not in the fork
+assert session.frame.group_by("arm").agg(polars.all().n_unique()).height == 1
+pid = os.fork()
+if not pid:
+    answer = session.completion("chat", MESSAGES)
+    drained = session.drain(60)
+    refused = {{}}
+    for name in ("frame", "compare"):
+        try: getattr(session, name) if name == "frame" else session.compare()
+        except mk.MirrorError as error: refused[name] = str(error)
+    seen = dict(refused=refused, funnel=session.funnel.as_dict(), text=repr(session))
+    say(ok=bool(answer.choices), drained=drained, **seen)
+    session.close()
+    sys.exit(0)
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+calls(session, 1)
+session.drain()
+say(code=code, pairs=len(session))
+session.close()
+"""
+    with program(body, isolation) as running:
+        fork, parent = running.hear(), running.hear()
+        assert running.code() == 0
+    assert parent == {"code": 0, "pairs": 3}
+    assert (fork["ok"], fork["drained"]) == (True, True)
+    assert set(fork["refused"]) == {"frame", "compare"}
+    assert all("in another process" in why for why in fork["refused"].values())
+    assert fork["funnel"]["requests"] == 1
+    if is_kept:
+        assert fork["funnel"]["mirrored"] == 1
+        assert kept(journal).height == 4
+    else:
+        assert fork["funnel"]["faulted"] == 1
+        assert "give the session a journal" in fork["text"]
+        assert sim.count("gpt-4o-mini") == 3
+
+
+@slow
 def test_a_forks_first_calls_may_come_at_once_from_many_threads(program: Any, journal: Path) -> None:
     body = """
 session = make(max_in_flight=4)

@@ -10,7 +10,8 @@ Hook = WeakMethod[Callable[[], None]]
 
 NO_POLARS = (
     "the pairs cannot be read here: Polars was at work in the process that forked this one, and would wait "
-    "for threads that are not here. They are recorded: read the journal by mirrorkit.load elsewhere."
+    "for threads that are not here. Fork before the first frame is read, or give the session a journal, and "
+    "read that by mirrorkit.load in another process."
 )
 """Why a fork has no frame."""
 

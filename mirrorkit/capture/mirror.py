@@ -26,6 +26,7 @@ from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import AsyncMirroredStream, MirroredStream, OpenStreams
 from mirrorkit.capture.underway import UnderWay
 from mirrorkit.capture.watch import Watch
+from mirrorkit.errors import MirrorError
 from mirrorkit.records import CONTROL, Call, Pair, Request
 
 Isolation = Literal["shared", "process"]
@@ -35,7 +36,8 @@ class Mirror:
     """Calls primaries, and mirrors them.
 
     `silent` maps a primary group to the silent groups that the session was told of; the key None stands for
-    every group. Each finished pair goes to `sink`; what is not finished is `under_way`.
+    every group. Each finished pair goes to `sink`; what is not finished is `under_way`. `mute` says why pairs
+    cannot be kept, so that nothing is mirrored, nor paid for; None if they can.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Mirror:
         isolation: Isolation,
         under_way: UnderWay,
         sink: Callable[[Pair], None],
+        mute: str | None = None,
     ) -> None:
         self.adapter = adapter
         self.policy = policy
@@ -60,11 +63,12 @@ class Mirror:
         self._silent = silent
         self._where = where
         self._sink = sink
+        self._mute = mute
         self._ids = None if policy.seed is None else random.Random(policy.seed)  # noqa: S311 (ids, not secrets)
         # not uuid4, which asks the system: other threads would take the interpreter meanwhile
         self._fresh = random.Random(os.urandom(32))  # noqa: S311
         self._is_parents = False
-        self.away = self._child() if isolation == "process" else None
+        self.away = self._child() if isolation == "process" and mute is None else None
         # a child process has room of its own, once it is up
         room = self.away or self.room
         self.dispatcher = Dispatcher(policy.max_in_flight, policy.max_waiting, policy.mirror_rate, room)
@@ -174,6 +178,8 @@ class Mirror:
         self.streams.sweep()
         self.books.count("opened")
         try:
+            if self._mute is not None:
+                raise MirrorError(self._mute)
             self.refresh()
             decided = self._decide(ENDPOINTS[call_type], kwargs, loop)
         except Exception as fault:  # ours or the user's filter's: the primary runs all the same
