@@ -6,8 +6,11 @@ import polars as pl
 
 from mirrorkit.records import SCHEMA
 
-WHOLE = 32_768
+WHOLE = 16_384
 """Rows of a chunk that is merged no more, which bounds what a merge costs."""
+
+_SLIM = 2_048
+"""Rows of a chunk from which on it is worth the time to make it small."""
 
 _FEW, _SAMPLE = 16, 256
 
@@ -28,7 +31,7 @@ def merged(chunks: Sequence[pl.DataFrame], whole: int = WHOLE) -> list[pl.DataFr
         keep -= 1
         height += chunks[keep].height
     last = pl.concat(chunks[keep:], rechunk=True)
-    return [*chunks[:keep], slimmed(last) if height >= whole else last]
+    return [*chunks[:keep], slimmed(last) if height >= min(whole, _SLIM) else last]
 
 
 def newest(chunks: Sequence[pl.DataFrame], most: int) -> list[pl.DataFrame]:
@@ -47,7 +50,9 @@ def newest(chunks: Sequence[pl.DataFrame], most: int) -> list[pl.DataFrame]:
 
 
 def slimmed(chunk: pl.DataFrame) -> pl.DataFrame:
-    """The same chunk in less memory: nulls take none, and a text that many rows have is there once.
+    """The same chunk in less memory: nulls take none, a text that many rows have is there once.
+
+    Other texts are copied, as those of a merged chunk point into the half empty buffers they were built in.
 
     >>> chunk = pl.DataFrame({"arm": ["a-model-with-a-long-name"] * 100, "note": [None] * 100})
     >>> slimmed(chunk).equals(chunk)
@@ -59,10 +64,12 @@ def slimmed(chunk: pl.DataFrame) -> pl.DataFrame:
 def _slim(column: pl.Series) -> pl.Series:
     if column.null_count() == len(column):
         return pl.repeat(None, len(column), dtype=column.dtype, eager=True).alias(column.name)
-    if column.dtype != pl.String or column.head(_SAMPLE).n_unique() > _FEW:
+    if column.dtype != pl.String:
         return column
+    if column.head(_SAMPLE).n_unique() > _FEW:
+        return column + ""
     texts = column.unique().drop_nulls()
     if len(texts) * _FEW > len(column):
-        return column
+        return column + ""
     # what is gathered points at the text, which is not copied
     return texts.gather(column.cast(pl.Enum(texts)).to_physical()).alias(column.name)
