@@ -30,6 +30,10 @@ class Readable(ABC):
     def frame(self) -> pl.DataFrame:
         """The pairs so far, one row each; changing this frame changes nothing else."""
 
+    def __bool__(self) -> bool:
+        # or `session or other` would take the other one until the first pair is there
+        return True
+
     @property
     @abstractmethod
     def complete_before(self) -> datetime | None:

@@ -333,3 +333,9 @@ def test_rules_are_for_comparing_and_change_nothing_that_is_recorded(tmp_path: P
     assert_frame_equal(recording.frame, before)
     recording.to_parquet(tmp_path / "pairs.parquet")
     assert_frame_equal(load(tmp_path / "pairs.parquet").frame, before)
+
+
+def test_a_recording_with_no_pairs_is_one_all_the_same() -> None:
+    empty = Recording(SCHEMA.frame())
+    assert len(empty) == 0
+    assert empty
