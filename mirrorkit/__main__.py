@@ -1,14 +1,15 @@
-"""The command line: `mirrorkit demo`."""
+"""The command line: `mirrorkit demo`, `mirrorkit report`."""
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Never
 
-from mirrorkit.errors import MirrorError
+from mirrorkit.errors import MirrorError, MirrorWarning
 
 _USAGE = 2
 _INTERRUPTED = 130
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nmirrorkit: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except (MirrorError, OSError) as error:
-        print(f"mirrorkit: {error}", file=sys.stderr)
+        print(f"mirrorkit: {' '.join(str(error).split())}", file=sys.stderr)
         return _USAGE
     return 0
 
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mirrorkit {version('mirrorkit')}")
     commands = parser.add_subparsers(required=True, metavar="command", dest="name")
     _add_demo(commands.add_parser("demo", help="compare two simulated models: no key, no network"))
+    _add_report(commands.add_parser("report", help="compare what was recorded, as one HTML file"))
     return parser
 
 
@@ -71,6 +73,72 @@ def _demo(args: argparse.Namespace) -> None:
     from mirrorkit import demo
 
     demo.run(args.requests, args.out, seed=args.seed)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Compare the pairs of a recording, print the verdict, and write a report: one HTML file that opens "
+        "with no network. The gates are those that went with the recording, unless --gate names others."
+    )
+    parser.add_argument(
+        "recordings",
+        nargs="+",
+        metavar="RECORDING",
+        help="a journal's folder, a .parquet or .csv file, a glob or a URL; several are compared as one",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("report.html"),
+        metavar="FILE",
+        help="the file to write (default: %(default)s)",
+    )
+    parser.add_argument("--title", default="Model comparison", help="of the page (default: %(default)s)")
+    parser.add_argument(
+        "--examples",
+        type=_number,
+        default=20,
+        metavar="N",
+        help="how many of the pairs that differ most are shown, 0 for none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--gate",
+        type=_gate,
+        action="append",
+        dest="gates",
+        metavar="METRIC=MARGIN",
+        help="what must hold for a switch, as latency=1.1; may be given several times",
+    )
+    parser.add_argument("--slo-s", type=float, metavar="SECONDS", help="a call that takes longer is too late")
+    parser.set_defaults(command=_report)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from mirrorkit.notebook import pages
+    from mirrorkit.recording import load
+
+    pages.check(args.out)  # before the work, not after it
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", MirrorWarning)
+        recording = load(*args.recordings)
+        comparison = recording.compare(gates=dict(args.gates) if args.gates else None, slo_s=args.slo_s)
+        comparison.to_html(args.out, title=args.title, examples=args.examples)
+    for each in told:
+        if issubclass(each.category, MirrorWarning):
+            print(f"mirrorkit: {each.message}", file=sys.stderr)
+    print(f"{recording!r}\n{comparison.verdict}\nWritten to {args.out}")
+
+
+def _gate(text: str) -> tuple[str, float]:
+    metric, _, margin = text.rpartition("=")
+    try:
+        return metric.strip(), float(margin)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a metric and its margin, as latency=1.1") from None
+
+
+def _number(text: str) -> int:
+    return 0 if text.strip() == "0" else _count(text)
 
 
 def _count(text: str) -> int:

@@ -105,16 +105,22 @@ class Comparison:
         return examples(self._told.pairs, self.plan, metric, n, arm, self._lazy)
 
     def latency(self) -> "Figure":
-        """Latency and time to first token of both sides, as distributions, and their ratio."""
+        """Latency and time to first token of both sides: distributions, their ratio, and pair by pair."""
         from mirrorkit.notebook import charts
 
-        return charts.latency(self._told.pairs)
+        return charts.latency(self._told.pairs, self.plan.alpha)
 
-    def cost(self) -> "Figure":
-        """What 1,000 requests cost on each side, and the bill as the requests came."""
+    def cost(self, volume: float | None = None) -> "Figure":
+        """What 1,000 requests cost on each side by what was paid for, the bill, and what a switch would save.
+
+        The saving is at `volume` requests, such as those of a month; at 1,000 unless it is given. A record
+        has no prices: where they follow from it, the cost is split by input, cached input and output tokens.
+
+        Raises CompareError unless `volume` is a finite number above 0.
+        """
         from mirrorkit.notebook import charts
 
-        return charts.cost(self._told.pairs, self.table)
+        return charts.cost(self._told.pairs, self.table, volume)
 
     def outputs(self) -> "Figure":
         """How the answers differ: likeness beside the control arm's, JSON fields, finish reasons, lengths."""
@@ -122,20 +128,67 @@ class Comparison:
 
         return charts.outputs(self._told.pairs, self.table, self.fields)
 
-    def plot(self) -> "Figure":
-        """The verdict in one figure: each gate with its interval and margin, latency, cost and errors."""
+    def errors(self) -> "Figure":
+        """Failed calls over time by kind, the primary side above the silent one."""
         from mirrorkit.notebook import charts
 
-        return charts.overview(self)
+        return charts.errors(self._told.pairs)
 
-    def to_html(self, path: str | Path, *, title: str = "Model comparison") -> None:
-        """Write verdict, table and all figures as one HTML file, which opens with no network.
+    def lag(self) -> "Figure":
+        """How much later silent calls were sent, and LiteLLM's own share of each latency."""
+        from mirrorkit.notebook import charts
 
-        Raises CompareError if the folder does not exist, or the file cannot be written.
+        return charts.lag(self._told.pairs)
+
+    def trajectory(self, metric: str | None = None, *, arm: str | None = None) -> "Figure":
+        """How the answer settled: the estimate and its band over pairs, the margin, the pair that decided.
+
+        Of one `metric`, or of all gates; of the `arm` that the verdict is about, or another one. The band is
+        what the gate rests on, and holds at every look.
+
+        Raises CompareError for a metric or an arm that there is not.
+        """
+        from mirrorkit.compare.trajectory import trajectories
+        from mirrorkit.notebook import charts
+
+        return charts.trajectory(self, trajectories(self._told, self.plan, metric, arm))
+
+    def plot(self) -> "Figure":
+        """The verdict in one figure: each gate with its interval and margin, latency, cost and errors.
+
+        Below, how the gate that decides, or is waited for, settled.
+        """
+        from mirrorkit.compare.trajectory import trajectories
+        from mirrorkit.notebook import charts
+
+        decides, arm = self.verdict.decided_by, self.verdict.arm
+        return charts.overview(self, trajectories(self._told, self.plan, decides, arm) if decides else ())
+
+    def to_html(
+        self,
+        path: str | Path,
+        *,
+        title: str = "Model comparison",
+        examples: int = 20,
+        redact: Callable[[str], str] | None = None,
+    ) -> None:
+        """Write the report: one HTML file of some 5 MB, which opens with no network, to mail or to print.
+
+        Args:
+            path: the file, in a folder that exists.
+            title: of the page.
+            examples: how many of the pairs that differ most are shown with their texts; 0 for none.
+            redact: applied to every text of a request or an answer that is shown: messages, outputs, tool
+                calls, errors, notes, a judge's reasons; what it raises on is left out. Names (models, tags,
+                error types, finish reasons, fields of JSON answers in figures) stay. Example:
+                `lambda text: re.sub(r"[\\w.]+@[\\w.]+", "[mail]", text)`.
+
+        Raises CompareError if the folder does not exist, the file cannot be written or `examples` is no
+        number, RecordingError if the texts of a lazy frame are gone.
         """
         from mirrorkit.notebook import report
 
-        report.write_html(self, path, title=title)
+        report.write_html(self, path, title=title, examples=examples, redact=redact)
 
     def __repr__(self) -> str:
         return display.text(self)

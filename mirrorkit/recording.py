@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -15,6 +15,9 @@ from mirrorkit.records import CONTROL
 from mirrorkit.store import files, places
 from mirrorkit.store.frame import FrameStore
 from mirrorkit.store.places import BEFORE, PLAN
+
+if TYPE_CHECKING:
+    from mirrorkit.notebook.browser import PairBrowser
 
 
 class Readable(ABC):
@@ -126,6 +129,42 @@ class Readable(ABC):
         ('silent', 'shorter, and right')
         """
         self._store.label(pair_id, preference, note)
+
+    def browse(self, *, blind: bool = True, seed: int = 0, page: int = 20) -> "PairBrowser":
+        """Read the pairs one by one in a notebook, and vote on them: a widget.
+
+        Each vote and note goes through `label`, so it is in `frame` and `compare()` at once. Where there is
+        no front end for widgets, the first pair is shown as HTML or text.
+
+        Args:
+            blind: shuffle the sides of each pair, and tell who wrote which, and all that would tell them
+                apart (model, arm, times, cost, errors), only after the vote.
+            seed: of the shuffling, which is by a hash of each pair's id and so always the same.
+            page: pairs on a page of the list, 1 or more.
+
+        Raises CompareError if `page` is no whole number of 1 or more.
+
+        >>> pairs = {"pair_id": ["p1"], "arm": ["b"], "primary_status": ["ok"], "silent_status": ["ok"]}
+        >>> Recording(pl.DataFrame(pairs)).browse().pair_id
+        'p1'
+        """
+        from mirrorkit.notebook.browser import PairBrowser
+        from mirrorkit.notebook.reader import Reader
+
+        looked = self._remembered()
+        # what `compare` has worked out is of all pairs, where those of `frame` may be the newest alone
+        kept = looked.kept if self._store.lazy() is None else None
+        return PairBrowser(
+            Reader(
+                lambda: self.frame,
+                lambda pair_id, preference, note: self.label(pair_id, preference, note=note),
+                plan=looked.plan(),
+                kept=kept,
+                blind=blind,
+                seed=seed,
+                page=page,
+            )
+        )
 
     def to_csv(self, path: files.FilePath, *, neutralise: bool = True) -> None:
         """Write the pairs to a CSV file, which `mirrorkit.load` gives back exactly.

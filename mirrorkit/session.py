@@ -37,11 +37,12 @@ from mirrorkit.notebook.progress import progress as progress_bar
 from mirrorkit.records import Pair, Request
 from mirrorkit.store.frame import FrameStore
 from mirrorkit.store.journal import Journal
+from mirrorkit.watching import Watching
 
 _MIRRORED = "completion, acompletion, embedding, aembedding, responses, aresponses"
 
 
-class MirrorSession(Judging):
+class MirrorSession(Judging, Watching):
     """Wraps a Router with mirroring, and records every primary and silent pair.
 
     Call it as you call the Router: the answers are the Router's own, and each request is also sent, in the

@@ -49,7 +49,7 @@ class Blocking:
         stream.close()
 
     def drain(self, session: Any) -> None:
-        assert session.drain(60)
+        assert session.drain(100)
 
     def close(self, session: Any) -> None:
         session.close()
@@ -84,7 +84,7 @@ class Awaiting:
         self.run(stream.aclose())
 
     def drain(self, session: Any) -> None:
-        assert self.run(session.adrain(60))
+        assert self.run(session.adrain(100))
 
     def close(self, session: Any) -> None:
         self.run(session.aclose())
@@ -169,7 +169,7 @@ def pytest_unconfigure() -> None:
 def eventually() -> Callable[[Callable[[], bool]], bool]:
     """Whether a condition comes true, where there is no event to wait on."""
 
-    def eventually(condition: Callable[[], bool], timeout: float = 10) -> bool:
+    def eventually(condition: Callable[[], bool], timeout: float = 60) -> bool:
         end = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > end:

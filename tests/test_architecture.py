@@ -21,7 +21,7 @@ FLOORS = (
     ("notebook",),
     ("comparison",),
     ("recording",),
-    ("judging",),
+    ("judging", "watching"),
     ("session",),
     ("demo", "__init__"),
     ("__main__",),
@@ -43,6 +43,8 @@ HOMES = {
 }
 # imported inside the function that uses them, or `import mirrorkit` would pay for them
 HEAVY = ("plotly", "ipywidgets", "tqdm", "aiohttp", "nest_asyncio", "nest_asyncio2", "IPython", "scipy")
+# files of ours that are made of a heavy package, and so are as heavy
+LADEN = {"notebook/chart.py": "plotly"}
 
 
 class Import(NamedTuple):
@@ -87,6 +89,10 @@ def room_of(name: str) -> str | None:
     return room if room in FLOOR else "__init__"
 
 
+def _dotted(path: str) -> str:
+    return path.removesuffix(".py").replace("/", ".")
+
+
 def broken(path: str, source: str) -> list[str]:
     """What a file's imports break; `path` is within the house."""
     here = path.removesuffix(".py").partition("/")[0]
@@ -99,7 +105,9 @@ def broken(path: str, source: str) -> list[str]:
         homes = HOMES.get(package)
         if homes is not None and not path.startswith(homes):
             faults.append(f"{where}: only {', '.join(homes)} may know {package}")
-        if package in HEAVY and found.at_top and not found.typing:
+        laden = any(f"{found.module}.".startswith(f"mirrorkit.{_dotted(file)}.") for file in LADEN)
+        heavy = laden or (package in HEAVY and LADEN.get(path) != package)
+        if heavy and found.at_top and not found.typing:
             faults.append(f"{where} at its top: import it inside the function that uses it")
         if package in ("litellm", "openai") and found.typing is False and not path.startswith("capture/"):
             faults.append(f"{where}: it would come with `import mirrorkit`")
@@ -156,6 +164,9 @@ def test_no_import_runs_in_a_circle() -> None:
         ("notebook/charts.py", "import plotly.graph_objects"),
         ("notebook/charts.py", "try:\n    import ipywidgets\nexcept ImportError:\n    pass"),
         ("notebook/charts.py", "class A:\n    from tqdm import tqdm"),
+        ("notebook/chart.py", "import ipywidgets"),
+        ("notebook/theme.py", "from mirrorkit.notebook.chart import Chart"),
+        ("notebook/theme.py", "from mirrorkit.notebook import chart"),
         ("compare/estimates.py", "import scipy.stats"),
     ],
 )
@@ -172,6 +183,8 @@ def test_each_rule_is_seen_to_be_broken(path: str, source: str) -> None:
         ),
         ("capture/exchange.py", "if TYPE_CHECKING:\n    from mirrorkit.capture.mirror import Mirror"),
         ("notebook/charts.py", "if TYPE_CHECKING:\n    import plotly\ndef f():\n    import plotly"),
+        ("notebook/chart.py", "from plotly.graph_objects import Figure"),
+        ("notebook/theme.py", "from mirrorkit.notebook import charts"),
         ("capture/adapter.py", "import litellm, openai"),
         ("session.py", "from mirrorkit.notebook import loops\nfrom mirrorkit.capture.mirror import Mirror"),
     ],

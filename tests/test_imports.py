@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -27,8 +28,6 @@ HEAVY = (
 HEAVY += ("numpy", "pandas", "pyarrow", "nest_asyncio2", "yaml", "rapidfuzz", "jsonschema", "scipy.stats")
 # what a comparison is worked out with; scipy.stats alone would take two seconds
 ARITHMETIC = {"numpy", "scipy", "rapidfuzz"}
-
-LOADED = f"import sys, json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
 
 
 def run(script: str, *args: str) -> Any:
@@ -57,37 +56,47 @@ def recording(tmp_path: Path) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        "",
-        "mk.load(sys.argv[1])",
-        "mk.load(sys.argv[1]).frame",
-        "mk.load(sys.argv[1]).label('p', 'tie')",
-        "mk.compare; mk.Comparison; mk.Request; mk.errors; dir(mk)",
-        "mk.notebook",
-    ],
+READING = (
+    "pass",
+    "mk.notebook",
+    "mk.compare; mk.Comparison; mk.Request; mk.errors; dir(mk)",
+    "mk.load(sys.argv[1])",
+    "mk.load(sys.argv[1]).frame",
+    "mk.load(sys.argv[1]).label('p', 'tie')",
 )
-def test_importing_and_reading_load_nothing_heavy(use: str, recording: str) -> None:
-    assert run(f"import sys\nimport mirrorkit as mk\n{use}\n{LOADED}", recording) == []
+COMPARING = (
+    "mk.load(sys.argv[1]).compare()",
+    "str(mk.load(sys.argv[1]).compare(gates={'cost': 1.0}).verdict)",
+    "mk.compare(mk.load(sys.argv[1]).frame)._repr_mimebundle_()",
+)
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        "mk.load(sys.argv[1]).compare()",
-        "str(mk.load(sys.argv[1]).compare(gates={'cost': 1.0}).verdict)",
-        "mk.compare(mk.load(sys.argv[1]).frame)._repr_mimebundle_()",
-    ],
-)
-def test_comparing_loads_the_arithmetic_and_nothing_else(use: str, recording: str) -> None:
-    loaded = set(run(f"import sys\nimport mirrorkit as mk\n{use}\n{LOADED}", recording))
-    assert "numpy" in loaded
-    assert loaded <= ARITHMETIC
+def loaded_by(uses: Sequence[str], recording: str) -> dict[str, list[str]]:
+    """What is loaded after each use, in one process, in which nothing that was loaded goes away."""
+    script = f"""
+import json, sys
+import mirrorkit as mk
+loaded = {{}}
+for use in {uses!r}:
+    exec(use)
+    loaded[use] = [name for name in {HEAVY!r} if name in sys.modules]
+print(json.dumps(loaded))
+"""
+    return dict(run(script, recording))
+
+
+def test_importing_and_reading_load_nothing_heavy(recording: str) -> None:
+    assert loaded_by(READING, recording) == {use: [] for use in READING}
+
+
+def test_comparing_loads_the_arithmetic_and_nothing_else(recording: str) -> None:
+    for loaded in loaded_by(COMPARING, recording).values():
+        assert "numpy" in loaded
+        assert set(loaded) <= ARITHMETIC
 
 
 def test_the_check_sees_what_is_loaded(recording: str) -> None:
-    assert "yaml" in run(f"import sys, yaml\nimport mirrorkit as mk\n{LOADED}", recording)
+    assert "yaml" in loaded_by(("import yaml",), recording)["import yaml"]
 
 
 def test_every_public_name_is_there_in_a_fresh_process() -> None:
@@ -125,7 +134,12 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("order", ORDERS)
+RARE = ("compare first", "the method first", "the room after", "the session first", "from imports")
+
+
+@pytest.mark.parametrize(
+    "order", [pytest.param(order, marks=pytest.mark.slow) if order in RARE else order for order in ORDERS]
+)
 def test_compare_is_the_function_whatever_was_loaded_before(order: str, recording: str) -> None:
     script = f"""
 import json, sys

@@ -145,6 +145,71 @@ def test_no_key_is_in_the_output_or_in_a_file(demo: Demo) -> None:
         assert "Bearer" not in text
 
 
+def test_a_report_is_made_without_a_notebook(demo: Demo, tmp_path: Path) -> None:
+    out = tmp_path / "it.html"
+    gates = ("--gate", "latency=5", "--gate", "errors=0.9")
+    done = mirrorkit(
+        "report", demo.folder / "pairs.parquet", "--out", out, "--title", "July?", "--examples", 3, *gates
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert re.fullmatch(r"Recording: \d+ pairs, chat → candidate, control, .*", lines[0])
+    assert "candidate" in lines[1]
+    assert lines[2] == f"Written to {out}"
+    page = out.read_text(encoding="utf-8")
+    assert "<title>July?</title>" in page
+    assert page.count('<details class="example"') == 3
+    assert "latency &lt; ×5" in page
+
+
+def test_a_report_is_made_of_whatever_can_be_loaded(demo: Demo, tmp_path: Path) -> None:
+    """Several files as one, by a glob, with no more than their place said."""
+    for name in ("one", "two"):
+        pairs = demo.frame.with_columns(pl.format(f"{name} {{}}", "pair_id").alias("pair_id"))
+        mk.Recording(pairs).to_csv(tmp_path / f"{name}.csv")
+    done = mirrorkit("report", "*.csv", "--slo-s", "2", "--examples", "0", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{2 * demo.frame.height} pairs" in done.stdout
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "The pairs that differ most" not in page
+    assert "over slo" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "RECORDING"),
+        (("none.parquet",), "none.parquet"),
+        (("none/*.parquet",), "none/*.parquet"),
+        (("a file",), "a file"),
+        (("runs/july",), "'runs/july', which does not exist"),
+        (("broken.csv",), "broken.csv"),
+        ((".",), "no journal in the folder"),
+        (("empty.csv",), "no pairs to compare"),
+        (("empty.csv", "--out", "none/report.html"), "there is no folder none"),
+        (("empty.csv", "--out", "."), "it is a folder"),
+        (("empty.csv", "--gate", "latency"), "'latency'"),
+        (("empty.csv", "--gate", "speed=2"), "'speed'"),
+        (("empty.csv", "--gate", "latency=nan"), "'latency'"),
+        (("empty.csv", "--slo-s", "-1"), "slo_s=-1"),
+        (("empty.csv", "--examples", "-1"), "'-1'"),
+    ],
+)
+def test_a_report_that_cannot_be_made_is_one_plain_line_and_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    for name in ("a file", "broken.csv"):
+        (tmp_path / name).write_text("x\n1\n", encoding="utf-8")
+    mk.Recording(SCHEMA.frame()).to_csv(tmp_path / "empty.csv")
+    done = mirrorkit("report", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert says in done.stderr
+    assert not (tmp_path / "report.html").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -170,6 +235,7 @@ def test_what_cannot_be_done_is_one_plain_line_and_exit_code_2(
     assert [path.name for path in tmp_path.iterdir()] == ["a file"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_it_with_one_line_and_exit_code_130(tmp_path: Path) -> None:
     """Once the bar shows, as an interrupt between two requests is what a person sends."""
     process = subprocess.Popen(

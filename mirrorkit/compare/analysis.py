@@ -39,6 +39,8 @@ class Analysis:
     """What a comparison tells, worked out."""
 
     pairs: pl.DataFrame = field(repr=False)
+    every: pl.DataFrame = field(repr=False)
+    """the pairs, and those that wait for an older request: what people and judges say of them counts"""
     table: pl.DataFrame = field(repr=False)
     gates: pl.DataFrame = field(repr=False)
     verdict: Verdict
@@ -96,6 +98,7 @@ def analyse(
     background = Background(single.height - pairs.height, before, frame.height - single.height, looks)
     return Analysis(
         pairs,
+        single,
         table,
         gates_table([gate for of_arm in gates.values() for gate in of_arm], table),
         _decided(of_arms, gates, plan, primary),

@@ -83,8 +83,8 @@ def draw(pairs: pl.DataFrame, metric: BuiltIn, keep: Sequence[str] = ()) -> Evid
     wanted = dict.fromkeys(
         (*values_in(metric), TIME, *told, *(["pair_id", metric.order] if metric.order else []))
     )
-    read = (name for name in pairs.columns if name in columns_of(metric) or name in wanted)
-    chosen = usable(only(pairs, read), metric, keep=wanted)
+    read = columns_of(metric).union(wanted)
+    chosen = usable(only(pairs, (name for name in pairs.columns if name in read)), metric, keep=wanted)
     kept = chosen.pairs
     if metric.order is not None:
         # a label given out of turn is new when it is given, not when its pair was

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from mirrorkit.compare.evidence import by_arm, draw, narrowed
+from mirrorkit.compare.evidence import Evidence, by_arm, draw, narrowed
 from mirrorkit.compare.gathered import with_texts
 from mirrorkit.compare.plan import Plan
 from mirrorkit.errors import CompareError
@@ -12,6 +12,7 @@ SHOWN = (
     "pair_id", "arm", "difference", "messages", "primary_output", "silent_output", "primary_tool_calls",
     "silent_tool_calls", "primary_status", "silent_status", "primary_error_message", "silent_error_message",
     "primary_latency_s", "silent_latency_s", "primary_cost_usd", "silent_cost_usd", "changes",
+    "preference", "note", "judge_preference", "judge_reason",
 )  # fmt: skip
 
 _RANKED = {"pair_id": pl.String, "difference": pl.Float64, "extent": pl.Float64}
@@ -48,19 +49,23 @@ def examples(
         if each != arm and (arm is not None or (each == CONTROL and len(of_arms) > 1)):
             continue
         evidence = draw(pairs, chosen, keep=["pair_id"])
-        values = pl.Series("difference", evidence.values, dtype=pl.Float64)
-        if chosen.kind == "ratio":
-            values, extent = values.exp(), values.abs()
-        elif chosen.kind == "median":
-            extent = values.log().abs()
-        elif chosen.kind == "mean" and chosen.better == "higher":
-            extent = -values
-            values = values if metric in plan.metrics else 1 - values
-        else:
-            extent = values if chosen.kind == "mean" else values.abs()
-        parts.append(
-            evidence.pairs.select("pair_id").with_columns(values.alias("difference"), extent.alias("extent"))
-        )
+        parts.append(evidence.pairs.select("pair_id").with_columns(*differences(evidence, plan)))
     most = pl.concat(parts).sort("extent", descending=True, nulls_last=True, maintain_order=True).head(n)
     shown = most.join(frame, on="pair_id", how="left", maintain_order="left")
     return with_texts(shown, lazy).select(SHOWN)
+
+
+def differences(evidence: Evidence, plan: Plan) -> tuple[pl.Series, pl.Series]:
+    """How the sides of each pair differ, as `examples` tells it, and how much that is: `extent`."""
+    metric = evidence.metric
+    values = pl.Series("difference", evidence.values, dtype=pl.Float64)
+    if metric.kind == "ratio":
+        values, extent = values.exp(), values.abs()
+    elif metric.kind == "median":
+        extent = values.log().abs()
+    elif metric.kind == "mean" and metric.better == "higher":
+        extent = -values
+        values = values if metric.name in plan.metrics else 1 - values
+    else:
+        extent = values if metric.kind == "mean" else values.abs()
+    return values, extent.alias("extent")

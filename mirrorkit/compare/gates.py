@@ -91,7 +91,7 @@ def _median(
 
 def _below(evidence: Evidence, x: Floats, m: float, alpha: Floats) -> int | None:
     """The first prefix at which the mean of `x`, each within 0 … 1, is known to be below `m`."""
-    alone = _alone(evidence)
+    alone = independent(evidence)
     found = betting.first_rejection(x[:alone], m, -np.log(alpha[:alone]))
     if found is not None or alone == len(x):
         return found
@@ -104,7 +104,7 @@ def _first(holds: npt.NDArray[np.bool_]) -> int | None:
     return int(holds.argmax()) if holds.any() else None
 
 
-def _alone(evidence: Evidence) -> int:
+def independent(evidence: Evidence) -> int:
     """How many pairs came before any cluster came twice: betting takes pairs to be independent."""
     if evidence.clusters is None:
         return len(evidence)

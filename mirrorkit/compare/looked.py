@@ -37,6 +37,10 @@ class Looked:
             return self.looks
         return (*self.looks, look)
 
+    def intend(self, plan: Plan) -> None:
+        """A plan was set, by which nothing has been looked at yet."""
+        self._plan = plan
+
     def remember(self, plan: Plan, pairs: int) -> None:
         """A look was taken by this plan."""
         self._plan, self.looks = plan, self.with_look(plan, pairs)

@@ -1,11 +1,14 @@
 """Panels of horizontal bars, one under the other, with their intervals as whiskers."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from mirrorkit.compare import wording
+from mirrorkit.compare.prices import Saving, Split
+from mirrorkit.compare.selection import SIDES
 from mirrorkit.notebook import theme
 from mirrorkit.records import CONTROL
 
@@ -17,23 +20,89 @@ _NAME = 16
 _MOST_OF_IT = 0.6
 """Beyond this share, the whole is worth a tick."""
 _FIELDS_SHOWN = 12
+_PARTS = {
+    "input": ("input tokens", "", 0.85),
+    "cached_input": ("cached input tokens", "/", 0.3),
+    "output": ("output tokens", "", 0.3),
+    "unsplit": ("not split", "x", 0.15),
+}
+"""What is paid for: its name, its hatching and how dense its colour is."""
 _READINGS = {"differs": "✗ differs", "noise": "≈ noise", "open": "○ open"}
 
 
-def cost_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> None:
-    """What 1,000 requests cost on each side of each arm, from the table's rows on cost."""
-    bars = []
+def cost_bars(
+    figure: "Figure",
+    at: theme.At,
+    rows: list[dict[str, Any]],
+    splits: Mapping[tuple[str, str], Split] | None = None,
+) -> None:
+    """What 1,000 requests cost on each side of each arm, from the table's rows on cost.
+
+    With `splits`, by arm and side, the bars are of the parts that were paid for.
+    """
+    bars, of_bars = [], []
     for row in _usable(rows):
         primary = _times(row["primary"], 1000)
         ends = [
             None if row[end] is None or primary is None else row[end] * primary for end in ("low", "high")
         ]
         bars += _sides_of(row, primary, _times(row["silent"], 1000), ends, "USD")
-    _bars(figure, at, bars, "USD per 1,000 requests", "no priced calls")
+        of_bars += [(splits or {}).get((row["arm"], side)) for side in SIDES]
+    stacks = None if splits is None else _stacks(of_bars)
+    _bars(figure, at, bars, "USD per 1,000 requests", "no priced calls", stacks=stacks)
+
+
+def _stacks(splits: list[Split | None]) -> "list[_Stack]":
+    """The parts of each bar that any of them has, in US dollars per 1,000 requests."""
+    stacks = []
+    for name, (label, shape, opacity) in _PARTS.items():
+        lengths = [0.0 if split is None else _per_thousand(split, name) for split in splits]
+        if any(lengths):
+            stacks.append(_Stack(label, shape, opacity, lengths))
+    # where nothing is split, a bar is a bar
+    return stacks if any(split.prices for split in splits if split) else []
+
+
+def _per_thousand(split: Split, part: str) -> float:
+    cost = split.unsplit if part == "unsplit" else split.parts[part]
+    return theme.finite(1_000 * cost / split.calls) or 0.0 if split.calls else 0.0
+
+
+def split_notes(splits: Iterable[Split]) -> list[str]:
+    """Where the parts of the bars come from, and why some have none; not escaped."""
+    known = [split for split in splits if split.total]
+    why = dict.fromkeys(reason for split in known for reason in split.why)
+    notes = (
+        ["Split by token prices worked out from the record."] if any(split.prices for split in known) else []
+    )
+    return notes + ([f"Not split: {'; '.join(why)}."] if why else [])
+
+
+def saving(told: Saving) -> str:
+    """What a switch would save at a number of requests, in a sentence; not escaped.
+
+    >>> saving(Saving("mini", 1e6, 1230.0, 410.0, 820.0, 800.0, 840.0))
+    'At 1,000,000 requests: primary $1,230, mini $410; a switch saves $820 ($800 to $840, at every look).'
+    """
+    sign = 1 if told.saved >= 0 else -1
+    saved = wording.quantity(sign * told.saved, "USD")
+    ends = sorted(sign * end for end in (told.low, told.high) if end is not None)
+    low_high = " to ".join(wording.effect(end, "difference", "USD").lstrip("+") for end in ends)
+    holds = f"{low_high}, at every look" if len(ends) == 2 else "no interval yet"
+    return (
+        f"At {told.requests:,.10g} requests: primary {wording.quantity(told.primary, 'USD')}, "
+        f"{wording.name(told.arm, 24)} {wording.quantity(told.silent, 'USD')}; "
+        f"a switch {'saves' if sign > 0 else 'costs'} {saved}{' more' * (sign < 0)} ({holds})."
+    )
 
 
 def error_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> None:
     """The share of failed calls on each side of each arm, from the table's rows on errors."""
+    _share_bars(figure, at, rows, "errors and time-outs, share", "no finished calls")
+
+
+def _share_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]], title: str, none: str) -> None:
+    """A share on each side of each arm."""
     bars = []
     for row in _usable(rows):
         primary = row["primary"]
@@ -41,7 +110,12 @@ def error_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> No
             None if row[end] is None or primary is None else primary + row[end] for end in ("low", "high")
         ]
         bars += _sides_of(row, primary, row["silent"], ends, "share")
-    _bars(figure, at, bars, "errors and time-outs, share", "no finished calls", tickformat=".3~%")
+    _bars(figure, at, bars, title, none, tickformat=".3~%")
+
+
+def refusal_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> None:
+    """The share of answers that refuse, on each side of each arm, from the table's rows on refusals."""
+    _share_bars(figure, at, rows, "refusals, share of ok answers", "no answers on record")
 
 
 def identical_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> None:
@@ -71,6 +145,16 @@ class _Bar:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """One part of several bars: its name, its look, and how long it is in each."""
+
+    name: str
+    shape: str
+    opacity: float
+    lengths: list[float]
+
+
 def _bar(label: str, color: str, length: float | None, ends: list[float | None], unit: str) -> _Bar:
     """An end that is unknown, or too large to be drawn, is where the bar ends."""
     known = theme.finite(length) or 0.0
@@ -89,10 +173,10 @@ def _sides_of(
     row: dict[str, Any], primary: float | None, silent: float | None, ends: list[float | None], unit: str
 ) -> list[_Bar]:
     """Both sides of an arm; the interval of their difference is drawn at the silent one."""
-    arm = theme.escape(row["arm"], _NAME)
+    arm, again = theme.escape(row["arm"], _NAME), row["arm"] == CONTROL
     return [
         _bar(f"{arm}<br>primary", theme.PRIMARY, primary, [None, None], unit),
-        _bar(f"{arm}<br>silent", _color(row["arm"]), silent, ends, unit),
+        _bar(f"{arm}<br>{'again' if again else 'silent'}", _color(row["arm"]), silent, ends, unit),
     ]
 
 
@@ -108,21 +192,34 @@ def _times(value: float | None, factor: float) -> float | None:
     return theme.finite(None if value is None else value * factor)
 
 
-def _bars(figure: "Figure", at: theme.At, bars: list[_Bar], title: str, none: str, **axis: Any) -> None:
+def _bars(
+    figure: "Figure",
+    at: theme.At,
+    bars: list[_Bar],
+    title: str,
+    none: str,
+    *,
+    stacks: list[_Stack] | None = None,
+    **axis: Any,
+) -> None:
     """Horizontal bars, one under the other, each with its interval and, beyond that, its value."""
     if not bars:
         theme.say(figure, at, none)
         return
-    theme.add(figure, at, {
-        "type": "bar",
-        "orientation": "h",
-        "x": [bar.length for bar in bars],
-        "y": [bar.label for bar in bars],
-        "marker": {"color": [bar.color for bar in bars]},
-        "opacity": 0.75,
-        "customdata": [bar.text for bar in bars],
-        "hovertemplate": "%{customdata}<extra></extra>",
-    })  # fmt: skip
+    if stacks:
+        for stack in stacks:
+            theme.add(figure, at, _stacked(bars, stack))
+    else:
+        theme.add(figure, at, {
+            "type": "bar",
+            "orientation": "h",
+            "x": [bar.length for bar in bars],
+            "y": [bar.label for bar in bars],
+            "marker": {"color": [bar.color for bar in bars]},
+            "opacity": 0.75,
+            "customdata": [bar.text for bar in bars],
+            "hovertemplate": "%{customdata}<extra></extra>",
+        })  # fmt: skip
     whiskers = [bar for bar in bars if bar.low < bar.high]
     theme.add(figure, at, {
         "type": "scatter",
@@ -152,6 +249,25 @@ def _bars(figure: "Figure", at: theme.At, bars: list[_Bar], title: str, none: st
     if "tickformat" in axis and longest > _MOST_OF_IT:
         figure.update_xaxes(tickvals=[0, 0.5, 1], row=at[0], col=at[1])
     figure.update_yaxes(type="category", autorange="reversed", row=at[0], col=at[1])
+
+
+def _stacked(bars: list[_Bar], stack: _Stack) -> dict[str, Any]:
+    """One part of all bars, after those before it."""
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": stack.name,
+        "showlegend": None,
+        "x": stack.lengths,
+        "y": [bar.label for bar in bars],
+        "marker": {
+            "color": [theme.faded(bar.color, stack.opacity) for bar in bars],
+            "line": {"color": [bar.color for bar in bars], "width": 1},
+            "pattern": {"shape": stack.shape, "fgcolor": [bar.color for bar in bars], "solidity": 0.35},
+        },
+        "customdata": [theme.escape(wording.quantity(length, "USD")) for length in stack.lengths],
+        "hovertemplate": f"{stack.name}: %{{customdata}} per 1,000 requests<extra></extra>",
+    }
 
 
 def differing(fields: pl.DataFrame) -> list[dict[str, Any]]:

@@ -9,21 +9,30 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from mirrorkit.compare.metrics import usable
-from mirrorkit.compare.selection import arms, of_arm
-from mirrorkit.notebook import bars, forest, panels, theme, words
+from mirrorkit.compare.plan import DEFAULT_ALPHA
+from mirrorkit.compare.prices import savings, split_of
+from mirrorkit.compare.selection import SIDES, arms, of_arm
+from mirrorkit.notebook import bars, density, failures, forest, lags, panels, parts, percentiles, theme, words
+from mirrorkit.notebook import trajectory as settling
 from mirrorkit.notebook.compared import Compared
+from mirrorkit.records import CONTROL
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+    from mirrorkit.compare.trajectory import Path
 
-def overview(comparison: Compared) -> "Figure":
+
+def overview(comparison: Compared, paths: "Sequence[Path]" = ()) -> "Figure":
     """The verdict in one figure: each gate with its interval and margin, latency, cost, errors, likeness.
 
-    Raises nothing for what is unknown: a panel without data says so.
+    The first of `paths` is how the gate that decides, or is waited for, went. Raises nothing for what is
+    unknown: a panel without data says so.
     """
     table, frame = comparison.table, comparison.frame
     gates = forest.marks(comparison)
+    several = comparison.gates["arm"].n_unique() > 1
+    settled = [settling.title(path, with_arm=several) for path in paths[:1]]
     figure = theme.grid(
         [
             "Gates",
@@ -31,6 +40,7 @@ def overview(comparison: Compared) -> "Figure":
             _titled("Cost per 1,000 requests", _in_table(table, "cost")),
             _titled("Failed calls", _in_table(table, "errors")),
             _titled("Identical answers", _in_table(table, "identical")),
+            *(f"How it settled: {title}" for title in settled),
         ],
         title=words.ANSWERS[comparison.verdict.answer],
         subtitle="<br>".join(
@@ -38,56 +48,82 @@ def overview(comparison: Compared) -> "Figure":
         ),
         top_px=forest.height(gates),
     )
-    top, *at = theme.places(5, top=True)
+    top, *at = theme.places(5 + len(settled), top=True)
     forest.draw(figure, top, gates, comparison.plan.alpha)
     panels.distribution(figure, at[0], frame, "latency", "latency")
     bars.cost_bars(figure, at[1], words.main_rows(table, "cost"))
     bars.error_bars(figure, at[2], words.main_rows(table, "errors"))
     bars.identical_bars(figure, at[3], words.main_rows(table, "identical"))
+    for path in paths[:1]:
+        settling.draw(figure, at[4], path, on_log=settling.is_early(paths[:1]))
     return _with_legend(figure)
 
 
-def latency(pairs: pl.DataFrame) -> "Figure":
-    """Latency of both sides as distributions on a log axis, time to first token likewise, and their ratio.
+def latency(pairs: pl.DataFrame, alpha: float = DEFAULT_ALPHA) -> "Figure":
+    """Latency and time to first token: how each side's are distributed, their ratio, and pair by pair.
 
     `pairs` has one row a pair, with the columns of `mirrorkit.records.SCHEMA`. The ratio at a percentile is
-    silent over primary, drawn where at least ten pairs lie on either side.
+    silent over primary, drawn where at least ten pairs lie on either side; its band holds at every look with
+    a chance of 1 - `alpha`. A hover over the pairs shows a prompt, if `pairs` has `messages`.
 
     >>> from mirrorkit.records import SCHEMA
     >>> len(latency(SCHEMA.frame()).data)
     2
     """
-    streams = bool(pairs["stream"].any())
-    metrics = {"Latency": "latency", "Latency, silent ÷ primary": "latency"}
-    if streams:
-        metrics |= {"Time to first token": "ttft", "Time to first token, silent ÷ primary": "ttft"}
-    figure = _grid(pairs, "Latency", metrics)
-    panels.distribution(figure, (1, 1), pairs, "latency", "latency")
-    panels.ratios(figure, (1, 2), pairs, "latency")
-    if streams:
-        panels.distribution(figure, (2, 1), pairs, "ttft", "time to first token")
-        panels.ratios(figure, (2, 2), pairs, "ttft")
+    measures = {"latency": ("Latency", "latency")}
+    if pairs["stream"].any():
+        measures["ttft"] = ("Time to first token", "time to first token")
+    metrics = {
+        f"{name}{what}": metric
+        for metric, (name, _) in measures.items()
+        for what in ("", ", silent ÷ primary")
+    }
+    clouds = {metric: density.densities(pairs, metric) for metric in measures}
+    titles = [
+        density.title(arm, measures[metric][0], several=len(cloud.arms) > 1)
+        for metric, cloud in clouds.items()
+        for arm in cloud.arms
+    ]
+    notes = [f"Bands: {100 * (1 - alpha):g} % at every look, for each percentile by itself."]
+    figure = _grid(pairs, "Latency", metrics, more=titles, notes=notes)
+    at = iter(theme.places(len(metrics) + len(titles)))
+    for metric, (_, words_of) in measures.items():
+        panels.distribution(figure, next(at), pairs, metric, words_of)
+        percentiles.ratios(figure, next(at), pairs, metric, alpha)
+    for cloud in clouds.values():
+        for arm in cloud.arms:
+            density.draw(figure, next(at), cloud, arm)
     return _with_legend(figure)
 
 
-def cost(pairs: pl.DataFrame, table: pl.DataFrame) -> "Figure":
-    """What 1,000 requests cost on each side, and the bill as the requests came, in US dollars.
+def cost(pairs: pl.DataFrame, table: pl.DataFrame, volume: float | None = None) -> "Figure":
+    """What 1,000 requests cost on each side by what was paid for, and the bill as the requests came.
 
-    `pairs` has one row a pair, `table` is the table of their comparison.
+    `pairs` has one row a pair, `table` is the table of their comparison; `volume` is the number of requests
+    for which the subtitle says what a switch would save, 1,000 unless it is given. All in US dollars.
+
+    Raises CompareError unless `volume` is a finite number above 0.
 
     >>> from mirrorkit.compare.rows import TABLE
     >>> from mirrorkit.records import SCHEMA
     >>> cost(SCHEMA.frame(), pl.DataFrame(schema=TABLE)).layout.title.text
     'Cost'
     """
-    figure = _grid(pairs, "Cost", {"Cost per 1,000 requests": "cost", "Running bill": "cost"})
-    bars.cost_bars(figure, (1, 1), words.main_rows(table, "cost"))
+    saved = savings(table, 1_000 if volume is None else volume)
+    splits = {
+        (arm, side): split_of(of_arm(pairs, arm), side) for arm in parts.arms_shown(pairs) for side in SIDES
+    }
+    notes = [bars.saving(each) for each in saved if each.arm != CONTROL][:3]
+    notes += bars.split_notes(splits.values())
+    figure = _grid(pairs, "Cost", {"Cost per 1,000 requests": "cost", "Running bill": "cost"}, notes=notes)
+    bars.cost_bars(figure, (1, 1), words.main_rows(table, "cost"), splits)
+    figure.update_layout(barmode="stack")
     panels.bills(figure, (1, 2), pairs)
     return _with_legend(figure)
 
 
 def outputs(pairs: pl.DataFrame, table: pl.DataFrame, fields: pl.DataFrame) -> "Figure":
-    """How the answers differ: likeness beside the control's, JSON fields, lengths, finish reasons, errors.
+    """How the answers differ: likeness beside the control's, JSON fields, lengths, finish reasons, refusals.
 
     `pairs` is measured (see `mirrorkit.compare.measured`), `table` is the table of their comparison, and
     `fields` are its fields.
@@ -107,18 +143,82 @@ def outputs(pairs: pl.DataFrame, table: pl.DataFrame, fields: pl.DataFrame) -> "
         pairs,
         "Answers",
         {"Similarity to the primary": "similarity", "Identical answers": "identical",
-         "Answer length": "output_length", "Finish reasons": None, "Errors": None},
+         "Answer length": "output_length", "Finish reasons": None, "Refusals": "refusals", "Errors": None},
         top=top,
         top_px=bars.fields_height(differing) if differing else 0,
     )  # fmt: skip
-    at = theme.places(5 + bool(differing), top=bool(differing))
+    at = theme.places(6 + bool(differing), top=bool(differing))
     if differing:
         bars.field_bars(figure, at.pop(0), differing)
     panels.similarities(figure, at[0], pairs)
     bars.identical_bars(figure, at[1], words.main_rows(table, "identical"))
     panels.lengths(figure, at[2], pairs)
     panels.finish_reasons(figure, at[3], pairs)
-    panels.error_kinds(figure, at[4], pairs)
+    bars.refusal_bars(figure, at[4], words.main_rows(table, "refusals"))
+    panels.error_kinds(figure, at[5], pairs)
+    return _with_legend(figure)
+
+
+def errors(pairs: pl.DataFrame) -> "Figure":
+    """Failed calls over time by kind: the primary side above, each arm below, on the same scales.
+
+    `pairs` has one row a pair, with the columns of `mirrorkit.records.SCHEMA`. A call is where its request
+    started; one that was cancelled or abandoned neither failed nor succeeded, and is not counted.
+
+    >>> from mirrorkit.records import SCHEMA
+    >>> errors(SCHEMA.frame()).layout.title.text
+    'Errors'
+    """
+    sides = failures.sides(pairs)
+    figure = theme.grid(
+        [failures.title(side) for side in sides.rows],
+        title="Errors",
+        subtitle=_subtitle(pairs, failures.sentence(sides)),
+        columns=1,
+        panel_px=failures.PANEL_PX,
+    )
+    failures.draw(figure, sides)
+    return _with_legend(figure)
+
+
+def lag(pairs: pl.DataFrame) -> "Figure":
+    """How much later silent calls were sent, and LiteLLM's own share of each latency; both over time, too.
+
+    `pairs` has one row a pair, with the columns of `mirrorkit.records.SCHEMA`. Where lag or share grows, this
+    process was the bottleneck, and the latencies are not the models' alone.
+
+    >>> from mirrorkit.records import SCHEMA
+    >>> lag(SCHEMA.frame()).layout.title.text
+    'Lag'
+    """
+    seen = lags.lags(pairs)
+    figure = theme.grid(lags.titles(seen), title="Lag", subtitle=_subtitle(pairs, *lags.sentences(seen)))
+    lags.draw(figure, theme.places(4), seen)
+    return _with_legend(figure)
+
+
+def trajectory(comparison: Compared, paths: "Sequence[Path]") -> "Figure":
+    """How the answer settled: for each path the estimate and its band over pairs, and what decided its gate.
+
+    Raises nothing for what is unknown: a panel without data says so.
+    """
+    shown = paths[: settling.PANELS_SHOWN]
+    arm = shown[0].arm if shown else None
+    told = [each.sentence for each in comparison.verdict.arms or (comparison.verdict,) if each.arm == arm]
+    notes = [*told[:1], settling.explained(shown)]
+    if len(paths) > len(shown):
+        notes.append(f"{len(paths) - len(shown):,} more gates are not drawn: ask for each by its metric.")
+    figure = theme.grid(
+        [settling.title(path) for path in shown] or ["No pairs<br>n = 0 pairs"],
+        title=f"How the answer settled: {theme.escape(arm)}" if shown else "How the answer settled",
+        subtitle="<br>".join(theme.lines(note, 3) for note in notes),
+        top_px=settling.PANEL_PX if len(shown) <= 1 else 0,
+    )
+    if not shown:
+        theme.say(figure, (1, 1), "no pairs")
+    on_log = settling.is_early(shown)
+    for at, path in zip(theme.places(len(shown), top=len(shown) == 1), shown, strict=True):
+        settling.draw(figure, at, path, on_log=on_log)
     return _with_legend(figure)
 
 
@@ -129,25 +229,39 @@ def _grid(
     *,
     top: Sequence[str] = (),
     top_px: int = 0,
+    more: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> "Figure":
-    """An empty figure with a panel for each name in `metrics`, under it the pairs its metric rests on."""
+    """An empty figure with a panel for each name in `metrics`, under it the pairs its metric rests on.
+
+    Before them come panels with the titles in `top`, after them those in `more`;
+    `notes` go above all.
+    """
     counted = [
-        _titled(panel, _in_pairs(pairs if metric is None else usable(pairs, metric).pairs, arms(pairs)))
+        _titled(
+            panel, _in_pairs(pairs if metric is None else usable(pairs, metric, ["arm"]).pairs, arms(pairs))
+        )
         for panel, metric in metrics.items()
     ]
-    subtitle = theme.lines(words.headline(pairs), 2)
-    return theme.grid([*top, *counted], title=title, subtitle=subtitle, top_px=top_px)
+    return theme.grid([*top, *counted, *more], title=title, subtitle=_subtitle(pairs, *notes), top_px=top_px)
+
+
+def _subtitle(pairs: pl.DataFrame, *more: str) -> str:
+    """What was compared, and what else is to be known; each on lines of its own."""
+    left_out = len(arms(pairs)) - len(parts.arms_shown(pairs))
+    notes = [f"{left_out:,} more arms are not drawn."] if left_out else []
+    return "<br>".join(theme.lines(note, 2) for note in (words.headline(pairs), *more, *notes))
 
 
 def _in_pairs(pairs: pl.DataFrame, names: list[str]) -> list[int]:
-    if len(names) > panels.GROUPS_SHOWN:
+    if len(names) > parts.GROUPS_SHOWN:
         return [pairs.height]
     return [of_arm(pairs, arm).height for arm in names]
 
 
 def _in_table(table: pl.DataFrame, metric: str) -> list[int]:
     counts = [row["n"] for row in words.main_rows(table, metric)]
-    return counts if len(counts) <= panels.GROUPS_SHOWN else [sum(counts)]
+    return counts if len(counts) <= parts.GROUPS_SHOWN else [sum(counts)]
 
 
 def _titled(panel: str, counts: list[int]) -> str:

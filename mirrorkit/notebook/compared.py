@@ -1,5 +1,6 @@
 """What pictures and reports are made from: the shape of a `Comparison`, which lies above this room."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
@@ -48,6 +49,9 @@ class Compared(Protocol):
     def warnings(self) -> "tuple[Pitfall, ...]":
         """What must be known to read the numbers rightly."""
 
+    def by(self, part: str | pl.Expr, metrics: Sequence[str] | None = None) -> pl.DataFrame:
+        """The table for each value of a column."""
+
     def examples(self, metric: str, n: int = 10, *, arm: str | None = None) -> pl.DataFrame:
         """The pairs, of all silent models or of one, whose sides differ most in a metric."""
 
@@ -57,8 +61,17 @@ class Compared(Protocol):
     def latency(self) -> "Figure":
         """The figure on latency."""
 
-    def cost(self) -> "Figure":
-        """The figure on cost."""
+    def cost(self, volume: float | None = None) -> "Figure":
+        """The figure on cost, and on what a switch would save at so many requests."""
 
     def outputs(self) -> "Figure":
         """The figure on the answers."""
+
+    def errors(self) -> "Figure":
+        """The figure on failed calls."""
+
+    def lag(self) -> "Figure":
+        """The figure on when silent calls were sent."""
+
+    def trajectory(self, metric: str | None = None, *, arm: str | None = None) -> "Figure":
+        """The figure on how the answer settled."""

@@ -146,7 +146,8 @@ def html(comparison: Compared) -> str:
     head = f"<p>{escape(words.headline(comparison.frame))}</p>"
     parts = (verdict_html, gates_html, findings_html, table_html, warnings_html, legend_html)
     body = "".join(part(comparison) for part in parts)
-    return f'<style>{STYLE}</style><div class="mirrorkit">{head}{body}</div>'
+    # JupyterLab would typeset what is between two dollar signs as mathematics
+    return f'<style>{STYLE}</style><div class="mirrorkit mathjax_ignore">{head}{body}</div>'
 
 
 def verdict_html(comparison: Compared) -> str:

@@ -198,6 +198,6 @@ def _ticks(shown: list[Mark]) -> dict[str, Any]:
         "mode": "markers",
         "x": [place for _, place in known],
         "y": [y for y, _ in known],
-        "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 1.5, "color": theme.TEXT}},
+        "marker": {"symbol": "line-ns", "size": 8, "line": {"width": 2, "color": theme.TEXT}},
         "hovertemplate": "no difference<extra></extra>",
     }

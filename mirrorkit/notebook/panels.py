@@ -3,16 +3,15 @@
 Everything is added up in Polars: a line holds at most a few hundred points, however many pairs there are.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from mirrorkit.compare.metrics import usable
-from mirrorkit.compare.selection import FAILED, arms, of_arm
+from mirrorkit.compare.selection import FAILED
 from mirrorkit.notebook import theme
-from mirrorkit.records import CONTROL
+from mirrorkit.notebook.parts import Part, both_sides, each_call_once, silent_parts
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -20,86 +19,30 @@ if TYPE_CHECKING:
 POINTS = 200
 """The most points a line has."""
 
-GROUPS_SHOWN = 4
-"""The most model groups, or arms, that are told apart one by one."""
-
 _KINDS_SHOWN = 6
-_TAIL = 10
-"""A quantile is drawn where at least so many pairs lie on either side of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One line or set of bars: a side of some pairs, with its name and look."""
-
-    label: str
-    side: str
-    color: str
-    dash: str
-    pairs: pl.DataFrame
-
-    def look(self) -> dict[str, Any]:
-        return {"name": self.label, "legendgroup": self.label}
-
-    def column(self, name: str) -> pl.Expr:
-        return pl.col(f"{self.side}_{name}")
+_IDENTITY = ("pair_id", "request_id", "arm", "started_at")
 
 
-def _mirrored(frame: pl.DataFrame) -> list[str]:
-    """The silent arms; control stands in where it is alone."""
-    names = arms(frame)
-    return [arm for arm in names if arm != CONTROL] or names
-
-
-def _primary_parts(frame: pl.DataFrame) -> Iterator[_Part]:
-    """The primary side of the silent arms' pairs, one part per model group (if they are few)."""
-    pairs = frame.filter(pl.col("arm").is_in(_mirrored(frame)))
-    groups = pairs["model_group"].unique(maintain_order=True).to_list()
-    if len(groups) > GROUPS_SHOWN:
-        yield _Part(f"{len(groups)} groups (primary)", "primary", theme.PRIMARY, "solid", pairs)
-        return
-    for group, dash in zip(groups, theme.DASHES, strict=False):
-        of_group = pairs.filter(pl.col("model_group").eq_missing(pl.lit(group, pl.String)))
-        label = f"{theme.escape(group)} (primary)"
-        yield _Part(label, "primary", theme.PRIMARY, dash, of_group)
-
-
-def _silent_parts(frame: pl.DataFrame) -> Iterator[_Part]:
-    for index, arm in enumerate(arms(frame)):
-        is_control = arm == CONTROL
-        label = "primary again (control)" if is_control else f"{theme.escape(arm)} (silent)"
-        color = theme.CONTROL if is_control else theme.SILENT
-        dash = "solid" if is_control else theme.DASHES[index % len(theme.DASHES)]
-        yield _Part(label, "silent", color, dash, of_arm(frame, arm))
-
-
-def _parts(frame: pl.DataFrame) -> list[_Part]:
-    return [*_primary_parts(frame), *_silent_parts(frame)]
-
-
-def _each_call_once(part: _Part, pairs: pl.DataFrame) -> pl.DataFrame:
-    """With several arms, a primary call is in several pairs."""
-    if part.side == "silent" or pairs["arm"].n_unique() <= 1:
-        return pairs
-    return pairs.filter(pl.coalesce("request_id", "pair_id").is_first_distinct())
-
-
-def _values(part: _Part, metric: str, value: pl.Expr) -> pl.Series:
-    pairs = _each_call_once(part, usable(part.pairs, metric).pairs)
+def _values(part: Part, metric: str, value: pl.Expr) -> pl.Series:
+    # the other columns are not copied: texts are long
+    keep = dict.fromkeys((*_IDENTITY, *value.meta.root_names()))
+    pairs = each_call_once(part, usable(part.pairs, metric, keep).pairs)
     return pairs.sort("started_at", maintain_order=True).select(value.cast(pl.Float64)).to_series()
 
 
-def _spread(n: int, most: int = POINTS) -> list[int]:
+def spread(n: int, most: int = POINTS) -> list[int]:
     """At most `most` of the indices 0 … n−1, evenly spread, both ends among them."""
     if n <= most:
         return list(range(n))
     return [round(step * (n - 1) / (most - 1)) for step in range(most)]
 
 
-def _distributions(
+def distributions(
     figure: "Figure",
     at: theme.At,
-    parts: list[tuple[_Part, pl.Series]],
+    parts: list[tuple[Part, pl.Series]],
     unit: str,
     title: str,
     none: str,
@@ -112,7 +55,7 @@ def _distributions(
         theme.say(figure, at, none)
         return
     for part, values in shown:
-        chosen = _spread(len(values), POINTS - 1)
+        chosen = spread(len(values), POINTS - 1)
         points = values.gather(chosen).to_list()
         figure.add_trace(
             {
@@ -133,7 +76,8 @@ def _distributions(
     )
 
 
-def _log_x(figure: "Figure", at: theme.At, parts: list[tuple[_Part, pl.Series]], unit: str) -> None:
+def log_x(figure: "Figure", at: theme.At, parts: list[tuple[Part, pl.Series]], unit: str) -> None:
+    """Make the x axis of distributions logarithmic, if any value is above 0."""
     positive = pl.concat(
         [pl.Series([], dtype=pl.Float64), *(values.filter(values > 0) for _, values in parts)]
     ).sort()
@@ -148,83 +92,38 @@ def _log_x(figure: "Figure", at: theme.At, parts: list[tuple[_Part, pl.Series]],
 
 def distribution(figure: "Figure", at: theme.At, frame: pl.DataFrame, metric: str, title: str) -> None:
     """How `latency` or `ttft`, in seconds, is distributed on each side."""
-    parts = [(part, _values(part, metric, part.column(f"{metric}_s"))) for part in _parts(frame)]
-    _distributions(figure, at, parts, "s", f"{title}, seconds (log)", f"no {title} on record")
-    _log_x(figure, at, parts, "s")
+    parts = [(part, _values(part, metric, part.column(f"{metric}_s"))) for part in both_sides(frame)]
+    distributions(figure, at, parts, "s", f"{title}, seconds (log)", f"no {title} on record")
+    log_x(figure, at, parts, "s")
 
 
 def lengths(figure: "Figure", at: theme.At, frame: pl.DataFrame) -> None:
     """How many characters the answers of each side have."""
-    parts = [(part, _values(part, "output_length", part.column("output_length"))) for part in _parts(frame)]
-    _distributions(figure, at, parts, "", "answer length, characters (log)", "no text answers")
-    _log_x(figure, at, parts, "")
+    value = "output_length"
+    parts = [(part, _values(part, value, part.column(value))) for part in both_sides(frame)]
+    distributions(figure, at, parts, "", "answer length, characters (log)", "no text answers")
+    log_x(figure, at, parts, "")
 
 
 def similarities(figure: "Figure", at: theme.At, pairs: pl.DataFrame) -> None:
     """How alike the answers of each arm are to the primary's: the silent ones beside the control's."""
-    parts = [(part, _values(part, "similarity", pl.col("similarity"))) for part in _silent_parts(pairs)]
+    parts = [(part, _values(part, "similarity", pl.col("similarity"))) for part in silent_parts(pairs)]
     title = "similarity, 1 is the same text"
-    _distributions(figure, at, parts, "", title, "no text answers", "pairs")
+    distributions(figure, at, parts, "", title, "no text answers", "pairs")
     if any(len(values) for _, values in parts):
         figure.update_xaxes(range=[-0.02, 1.02], row=at[0], col=at[1])
-
-
-def ratios(figure: "Figure", at: theme.At, frame: pl.DataFrame, metric: str) -> None:
-    """Silent over primary, percentile by percentile, of `latency` or `ttft`."""
-    row, column = at
-    lines = [(part, *_ratio_line(part, metric)) for part in _silent_parts(frame)]
-    lines = [line for line in lines if line[1]]
-    if not lines:
-        theme.say(figure, at, f"needs {2 * _TAIL} pairs")
-        return
-    for part, levels, ratios in lines:
-        figure.add_trace(
-            {
-                **part.look(),
-                "type": "scatter",
-                "mode": "lines",
-                "x": levels,
-                "y": ratios,
-                "line": {"color": part.color, "dash": part.dash, "width": 2},
-                "hovertemplate": "×%{y:.3g} at p%{x}<extra>%{fullData.name}</extra>",
-            },
-            row=row,
-            col=column,
-        )
-    figure.add_hline(y=1, line={"color": theme.TEXT, "width": 1, "dash": "dot"}, row=row, col=column)
-    figure.update_xaxes(title_text="percentile", range=[0, 100], row=row, col=column)
-    highest = max((ratio or 0.0 for _, _, ratios in lines for ratio in ratios), default=0.0)
-    figure.update_yaxes(
-        title_text="ratio", tickprefix="×", range=[0, 1.1 * max(1.0, highest)], row=row, col=column
-    )
-
-
-def _ratio_line(part: _Part, metric: str) -> tuple[list[int], list[float | None]]:
-    pairs = usable(part.pairs, metric).pairs
-    levels = [level for level in range(1, 100) if pairs.height * min(level, 100 - level) >= 100 * _TAIL]
-    if not levels:
-        return [], []
-    primary, silent = (
-        pairs.select(
-            pl.col(f"{side}_{metric}_s").quantile(level / 100, interpolation="linear").alias(str(level))
-            for level in levels
-        ).row(0)
-        for side in ("primary", "silent")
-    )
-    ratios = [after / before if before else None for before, after in zip(primary, silent, strict=True)]
-    return levels, [theme.finite(ratio) for ratio in ratios]
 
 
 def bills(figure: "Figure", at: theme.At, frame: pl.DataFrame) -> None:
     """What each side's priced requests cost up to each of them."""
     row, column = at
-    every = [(part, _values(part, "cost", part.column("cost_usd")).cum_sum()) for part in _parts(frame)]
+    every = [(part, _values(part, "cost", part.column("cost_usd")).cum_sum()) for part in both_sides(frame)]
     shown = [(part, bill) for part, bill in every if len(bill)]
     if not shown:
         theme.say(figure, at, "no priced calls")
         return
     for part, bill in shown:
-        chosen = _spread(len(bill), POINTS - 1)
+        chosen = spread(len(bill), POINTS - 1)
         figure.add_trace(
             {
                 **part.look(),
@@ -239,7 +138,9 @@ def bills(figure: "Figure", at: theme.At, frame: pl.DataFrame) -> None:
             col=column,
         )
     most = max(len(bill) for _, bill in shown)
-    figure.update_xaxes(title_text="priced requests", range=[0, 1.03 * most], row=row, col=column)
+    figure.update_xaxes(
+        title_text="priced requests", range=[0, 1.03 * most], tickformat=",d", row=row, col=column
+    )
     figure.update_yaxes(title_text="USD", rangemode="tozero", row=row, col=column)
 
 
@@ -253,13 +154,13 @@ def error_kinds(figure: "Figure", at: theme.At, frame: pl.DataFrame) -> None:
     _kinds(figure, at, frame, _error_kinds_of, "share of all calls", "no failed calls")
 
 
-def _finish_reasons_of(part: _Part) -> tuple[pl.Series, int]:
-    calls = _each_call_once(part, part.pairs).filter(part.column("status") == "ok")
+def _finish_reasons_of(part: Part) -> tuple[pl.Series, int]:
+    calls = each_call_once(part, part.pairs).filter(part.column("status") == "ok")
     return calls[f"{part.side}_finish_reason"].drop_nulls(), calls.height
 
 
-def _error_kinds_of(part: _Part) -> tuple[pl.Series, int]:
-    calls = _each_call_once(part, part.pairs)
+def _error_kinds_of(part: Part) -> tuple[pl.Series, int]:
+    calls = each_call_once(part, part.pairs)
     failed = calls.filter(part.column("status").is_in(FAILED))
     return failed.select(
         pl.coalesce(part.column("error_type"), part.column("status"))
@@ -270,12 +171,12 @@ def _kinds(
     figure: "Figure",
     at: theme.At,
     frame: pl.DataFrame,
-    kinds_of: Callable[[_Part], tuple[pl.Series, int]],
+    kinds_of: Callable[[Part], tuple[pl.Series, int]],
     title: str,
     none: str,
 ) -> None:
     """Horizontal bars: how often each kind occurs, as a share of each side's calls."""
-    parts = [(part, *kinds_of(part)) for part in _parts(frame)]
+    parts = [(part, *kinds_of(part)) for part in both_sides(frame)]
     every = pl.concat([kinds for _, kinds, _ in parts]) if parts else pl.Series([], dtype=pl.String)
     if not len(every):
         theme.say(figure, at, none)

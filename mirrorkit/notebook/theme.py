@@ -55,31 +55,42 @@ def lines(text: str, most: int = 4) -> str:
     return "<br>".join(escape(line, 2 * _LINE) for line in cut)
 
 
-def places(count: int, *, top: bool = False) -> list[At]:
-    """Where `count` panels are: row and column from 1, two in a row, the first alone in its row if `top`.
+def places(count: int, *, top: bool = False, columns: int = 2) -> list[At]:
+    """Where `count` panels are: row and column from 1, `columns` in a row, the first alone in it if `top`.
 
     >>> places(3), places(3, top=True)
     ([(1, 1), (1, 2), (2, 1)], [(1, 1), (2, 1), (2, 2)])
     """
     alone = [(1, 1)] * top
     rest = count - len(alone)
-    return alone + [(len(alone) + 1 + number // 2, 1 + number % 2) for number in range(rest)]
+    return alone + [(len(alone) + 1 + number // columns, 1 + number % columns) for number in range(rest)]
 
 
-def grid(panels: Sequence[str], *, title: str, subtitle: str, top_px: int = 0) -> "Figure":
+def grid(
+    panels: Sequence[str],
+    *,
+    title: str,
+    subtitle: str,
+    top_px: int = 0,
+    columns: int = 2,
+    panel_px: int = _PANEL_PX,
+) -> "Figure":
     """An empty figure with one panel per title in `panels`, where `places` says; texts are escaped already.
 
-    With `top_px` the first panel is that high, and as wide as the figure; so is a last panel that is alone.
+    Panels are `panel_px` pixels high. With `top_px` the first is that high, and as wide as the figure; so is
+    a last panel that is alone.
 
     >>> len(grid(["Latency", "Cost"], title="Both sides", subtitle="2 pairs").layout.annotations)
     2
     """
     from plotly.subplots import make_subplots
 
-    at = places(len(panels), top=top_px > 0)
+    from mirrorkit.notebook.chart import Chart
+
+    at = places(len(panels), top=top_px > 0, columns=columns)
     rows = at[-1][0]
-    columns = 2 if len(panels) > 1 else 1
-    heights = [top_px] * (top_px > 0) + [_PANEL_PX] * (rows - (top_px > 0))
+    columns = min(columns, len(panels))
+    heights = [top_px] * (top_px > 0) + [panel_px] * (rows - (top_px > 0))
     plots = sum(heights) + _GAP_PX * (rows - 1)
     above = _ABOVE_PX + _LINE_PX * subtitle.count("<br>")
     figure = make_subplots(
@@ -89,6 +100,7 @@ def grid(panels: Sequence[str], *, title: str, subtitle: str, top_px: int = 0) -
         row_heights=heights,
         subplot_titles=list(panels),
         horizontal_spacing=0.2,
+        figure=Chart(),
         vertical_spacing=_GAP_PX / plots if rows > 1 else 0,
     )
     figure.update_layout(
@@ -144,6 +156,16 @@ def say(figure: "Figure", at: At, message: str) -> None:
     figure.add_annotation(
         text=message, x=0, y=0, showarrow=False, font={"size": 14, "color": TEXT}, row=row, col=column
     )
+
+
+def faded(color: str, opacity: float) -> str:
+    """A colour, as `#rrggbb`, that lets through what is behind it.
+
+    >>> faded("#0072B2", 0.2)
+    'rgba(0, 114, 178, 0.2)'
+    """
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {opacity:g})"
 
 
 def finite(value: float | None) -> float | None:

@@ -14,25 +14,12 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from tables import Goal, Spread, finish, show
-from variants import (
-    LABELS,
-    LITELLM,
-    MESSAGES,
-    NAMES,
-    PLAIN,
-    PROCESS,
-    SHARED,
-    Contest,
-    Variant,
-    chosen,
-    cpu_of,
-)
+from variants import MESSAGES, Contest, Name, Variant, contest_of, cpu_of, parser_of
 
-from mirrorkit.simulator import SimulatedModel, SimulatorProcess
+from mirrorkit.simulator import SimulatedModel
 
 MODELS = (SimulatedModel("gpt-4o", ttft_s=0.01), SimulatedModel("gpt-4o-mini", ttft_s=0.01))
 STREAM = {"stream": True, "stream_options": {"include_usage": True}}
@@ -64,9 +51,9 @@ def run_sync(variant: Variant, requests: int) -> None:
     variant.settle_blocking()
 
 
-def measured(contest: Contest, name: str, requests: int, run: Callable[[Variant], None]) -> dict[str, float]:
+def measured(contest: Contest, name: Name, requests: int, run: Callable[[Variant], None]) -> dict[str, float]:
     """Milliseconds of CPU a request, of this process and of the child."""
-    variant, child = contest.variants[name], contest.find_child() if name == PROCESS else None
+    variant, child = contest.variants[name], contest.find_child() if name is Name.PROCESS else None
     gc.collect()
     theirs = 0.0 if child is None else cpu_of(child)
     start = time.process_time()
@@ -80,9 +67,8 @@ def measured(contest: Contest, name: str, requests: int, run: Callable[[Variant]
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Rows by mode and variant: medians over the rounds, and the ratios and differences."""
     rows, requests = [], options.requests
-    with SimulatorProcess(MODELS) as sim, asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, contest_of(MODELS, options.variants) as contest:
         loop = runner.get_loop()
-        contest = Contest(sim, chosen(options.variants))
         modes: dict[str, Callable[[Variant], None]] = {
             "async": lambda variant: run_async(loop, variant, requests),
             "async stream": lambda variant: run_async(loop, variant, requests, **STREAM),
@@ -91,19 +77,18 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
         for mode, run in modes.items():
             for name in contest.variants:
                 measured(contest, name, requests, run)
-            taken: dict[str, list[dict[str, float]]] = {name: [] for name in contest.variants}
+            taken: dict[Name, list[dict[str, float]]] = {name: [] for name in contest.variants}
             for number in range(options.rounds):
                 for name, _ in contest.turns(number):
                     taken[name].append(measured(contest, name, requests, run))
             rows += [_row(mode, name, taken) for name in taken]
-        contest.close()
     return rows
 
 
-def _row(mode: str, name: str, taken: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+def _row(mode: str, name: Name, taken: dict[Name, list[dict[str, float]]]) -> dict[str, Any]:
     mine = [round_["parent"] for round_ in taken[name]]
-    plain = [round_["parent"] for round_ in taken[PLAIN]]
-    theirs = [round_["parent"] for round_ in taken.get(LITELLM, ())]
+    plain = [round_["parent"] for round_ in taken[Name.PLAIN]]
+    theirs = [round_["parent"] for round_ in taken.get(Name.LITELLM, ())]
     return {
         "mode": mode,
         "variant": name,
@@ -118,21 +103,17 @@ def goals_of(rows: Sequence[dict[str, Any]]) -> list[Goal]:
     """What the figures should be, of the variants that ran."""
     goals = []
     for row in rows:
-        if row["variant"] == PROCESS:
+        if row["variant"] is Name.PROCESS:
             what = f"process, {row['mode']}: ms of the parent above plain"
             goals.append(Goal(what, row["above_plain_ms"].median, 0.7))
-        if row["variant"] == SHARED and row["over_litellm"] is not None:
+        if row["variant"] is Name.SHARED and row["over_litellm"] is not None:
             goals.append(Goal(f"shared, {row['mode']}: over LiteLLM's", row["over_litellm"].median, 1.02))
     return goals
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--variants", default=",".join(NAMES))
-    parser.add_argument("--rounds", type=int, default=15)
+    parser = parser_of(__doc__, rounds=15)
     parser.add_argument("--requests", type=int, default=100)
-    parser.add_argument("--quick", action="store_true", help="does it run? its figures say little")
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.requests = 1, 8
@@ -145,11 +126,11 @@ def main() -> None:
         ["mode, variant", "CPU ms", "above plain", "/ LiteLLM's", "child's ms"],
         [
             [
-                f"{row['mode']}, {LABELS[row['variant']]}",
+                f"{row['mode']}, {row['variant'].label}",
                 f"{row['ms']:.2f}",
                 row["above_plain_ms"],
                 row["over_litellm"] or "",
-                f"{row['child_ms']:.2f}" if row["variant"] == PROCESS else "",
+                f"{row['child_ms']:.2f}" if row["variant"] is Name.PROCESS else "",
             ]
             for row in rows
         ],

@@ -20,25 +20,12 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tables import Goal, Spread, finish, quantile, show, three
-from variants import (
-    LABELS,
-    LITELLM,
-    MESSAGES,
-    NAMES,
-    PLAIN,
-    PROCESS,
-    SHARED,
-    Contest,
-    Session,
-    Variant,
-    chosen,
-)
+from variants import MESSAGES, Contest, Name, Session, Variant, contest_of, parser_of
 
-from mirrorkit.simulator import SimulatedModel, SimulatorProcess
+from mirrorkit.simulator import SimulatedModel
 
 ANSWER_S = 0.05
 LOADS = (0.25, 0.5, 0.75, 0.9)
@@ -126,18 +113,18 @@ async def saturated_rate(plain: Variant, workers: int, seconds: float) -> float:
     return statistics.median(turn.rate for turn in trials)
 
 
-async def rounds_of(contest: Contest, rounds: int, work: Any) -> dict[str, list[Turn]]:
+async def rounds_of(contest: Contest, rounds: int, work: Any) -> dict[Name, list[Turn]]:
     """Each variant's turns, one a round; `work(variant, round)` is what it does in one."""
-    turns: dict[str, list[Turn]] = {name: [] for name in contest.variants}
+    turns: dict[Name, list[Turn]] = {name: [] for name in contest.variants}
     for number in range(rounds):
         for name, variant in contest.turns(number):
             turns[name].append(await take_turn(variant, work(variant, number)))
     return turns
 
 
-def latency_row(name: str, load: float, rate: float, turns: dict[str, list[Turn]]) -> dict[str, Any]:
+def latency_row(name: Name, load: float, rate: float, turns: dict[Name, list[Turn]]) -> dict[str, Any]:
     """A variant's latencies at one load: ratios to plain within each round, and milliseconds."""
-    mine, plain = turns[name], turns[PLAIN]
+    mine, plain = turns[name], turns[Name.PLAIN]
     row: dict[str, Any] = {"bench": "open loop", "variant": name, "load": load, "rate": rate}
     for level, at in LEVELS.items():
         ratios = [
@@ -186,7 +173,7 @@ async def bench_saturated(contest: Contest, options: argparse.Namespace) -> list
     )
     rows = []
     for name, mine in turns.items():
-        ratios = [turn.rate / base.rate for turn, base in zip(mine, turns[PLAIN], strict=True)]
+        ratios = [turn.rate / base.rate for turn, base in zip(mine, turns[Name.PLAIN], strict=True)]
         row = {"bench": "saturated", "variant": name, "ratio": Spread.of(ratios)}
         rows.append(row | {"rate": statistics.median(turn.rate for turn in mine)} | mirrors_of(mine))
     show_saturated(rows, options)
@@ -204,7 +191,7 @@ def show_open_loop(rows: Sequence[dict[str, Any]], count: int, options: argparse
         ["variant", *LEVELS, "p50 ms", "p99 ms", "mirrors done", "dropped", "wait p50 s", "wait p95 s"],
         [
             [
-                LABELS[row["variant"]],
+                row["variant"].label,
                 *(row[level] for level in LEVELS),
                 f"{row['p50_ms']:.1f}",
                 f"{row['p99_ms']:.1f}",
@@ -225,7 +212,7 @@ def show_saturated(rows: Sequence[dict[str, Any]], options: argparse.Namespace) 
         ["variant", "primaries/s", "ratio", "mirrors done", "of them meanwhile", "dropped", "drain s"],
         [
             [
-                LABELS[row["variant"]],
+                row["variant"].label,
                 three(row["rate"]),
                 row["ratio"],
                 _mirrors(row)[0],
@@ -239,7 +226,7 @@ def show_saturated(rows: Sequence[dict[str, Any]], options: argparse.Namespace) 
 
 
 def _mirrors(row: dict[str, Any]) -> list[str]:
-    mirrors = row["variant"] in (LITELLM, SHARED, PROCESS)
+    mirrors = row["variant"] in (Name.LITELLM, Name.SHARED, Name.PROCESS)
     return [f"{row[name]:.1%}" if mirrors else "" for name in ("completed", "dropped")]
 
 
@@ -249,19 +236,19 @@ def goals_of(rows: Sequence[dict[str, Any]]) -> list[Goal]:
     opened = {(row["load"], row["variant"]): row for row in rows if row["bench"] == "open loop"}
     for (load, name), row in opened.items():
         at = f"at {load:.0%}"
-        if name == PROCESS and load <= 0.75:
+        if name is Name.PROCESS and load <= 0.75:
             goals.append(Goal(f"process, p50 {at}", row["p50"].median, 1.03))
             goals.append(Goal(f"process, p99 {at}", row["p99"].median, 1.10))
-        if name == PROCESS:
+        if name is Name.PROCESS:
             goals.append(Goal(f"process, mirrors completed {at}", row["completed"], 1.0, at_least=True))
-        if name == SHARED and (load, LITELLM) in opened:
-            theirs = opened[load, LITELLM]
+        if name is Name.SHARED and (load, Name.LITELLM) in opened:
+            theirs = opened[load, Name.LITELLM]
             goals += [
                 Goal(f"shared, {level} {at}, against LiteLLM's", row[level].median, theirs[level].median)
                 for level in ("p50", "p99")
             ]
     for row in rows:
-        if row["bench"] == "saturated" and row["variant"] == PROCESS:
+        if row["bench"] == "saturated" and row["variant"] is Name.PROCESS:
             goals.append(Goal("process, saturated", row["ratio"].median, 0.95, at_least=True))
     return goals
 
@@ -269,33 +256,25 @@ def goals_of(rows: Sequence[dict[str, Any]]) -> list[Goal]:
 async def run(options: argparse.Namespace) -> tuple[list[dict[str, Any]], float]:
     """Both benches; gives their rows and the plain Router's saturated rate."""
     rows: list[dict[str, Any]] = []
-    with SimulatorProcess(MODELS) as sim:
-        contest = Contest(sim, chosen(options.variants))
-        try:
-            for variant in contest.variants.values():
-                await take_turn(variant, closed_loop(variant, 8, options.warm_up))
-            top = await saturated_rate(contest.variants[PLAIN], options.workers, options.seconds)
-            if "open" in options.only:
-                rows += await bench_open_loop(contest, top, options)
-            if "saturated" in options.only:
-                rows += await bench_saturated(contest, options)
-        finally:
-            contest.close()
+    with contest_of(MODELS, options.variants) as contest:
+        for variant in contest.variants.values():
+            await take_turn(variant, closed_loop(variant, 8, options.warm_up))
+        top = await saturated_rate(contest.variants[Name.PLAIN], options.workers, options.seconds)
+        if "open" in options.only:
+            rows += await bench_open_loop(contest, top, options)
+        if "saturated" in options.only:
+            rows += await bench_saturated(contest, options)
     return rows, top
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--variants", default=",".join(NAMES))
+    parser = parser_of(__doc__, rounds=7)
     parser.add_argument("--only", default="open,saturated")
     parser.add_argument("--arrivals", choices=("poisson", "even"), default="poisson")
-    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=4.0, help="least length of a variant's turn")
     parser.add_argument("--requests", type=int, default=200, help="least number of requests of a turn")
     parser.add_argument("--workers", type=int, default=32)
     parser.add_argument("--warm-up", type=float, default=2.0, help="seconds")
-    parser.add_argument("--quick", action="store_true", help="does it run? its figures say little")
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds, options.requests, options.warm_up = 1, 0.4, 12, 0.3

@@ -4,12 +4,14 @@ LiteLLM's own mirror is switched on for its turns alone: a second Router in the 
 callbacks to every call of the first.
 """
 
+import argparse
 import asyncio
 import contextlib
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,26 @@ import polars as pl
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 import mirrorkit as mk
-from mirrorkit.simulator import SimulatorProcess
+from mirrorkit.simulator import SimulatedModel, SimulatorProcess
 
-PLAIN, LITELLM, NOTHING, SHARED, PROCESS = NAMES = ("plain", "litellm", "nothing", "shared", "process")
-LABELS = {
-    PLAIN: "plain Router",
-    LITELLM: "LiteLLM silent_model",
-    NOTHING: "session, sample=0",
-    SHARED: "session shared",
-    PROCESS: "session process",
-}
+
+class Name(StrEnum):
+    """The variants, the plain one first; each has a label for tables."""
+
+    label: str
+
+    def __new__(cls, name: str, label: str) -> "Name":
+        one = str.__new__(cls, name)
+        one._value_, one.label = name, label
+        return one
+
+    PLAIN = "plain", "plain Router"
+    LITELLM = "litellm", "LiteLLM silent_model"
+    NOTHING = "nothing", "session, sample=0"
+    SHARED = "shared", "session shared"
+    PROCESS = "process", "session process"
+
+
 MESSAGES = [
     {"role": "system", "content": "You are a support agent of a parcel service. Answer in one sentence."},
     {"role": "user", "content": "Where is my parcel? It was to come on Monday, and it is Thursday."},
@@ -185,29 +197,29 @@ class Session(Variant):
         self.session.close()
 
 
-MAKE: dict[str, Callable[[litellm.Router], Variant]] = {
-    PLAIN: Variant,
-    LITELLM: LiteLLMMirror,
-    NOTHING: lambda router: Session(router, sample=0.0),
-    SHARED: lambda router: Session(router, isolation="shared"),
-    PROCESS: lambda router: Session(router, isolation="process"),
+MAKE: dict[Name, Callable[[litellm.Router], Variant]] = {
+    Name.PLAIN: Variant,
+    Name.LITELLM: LiteLLMMirror,
+    Name.NOTHING: lambda router: Session(router, sample=0.0),
+    Name.SHARED: lambda router: Session(router, isolation="shared"),
+    Name.PROCESS: lambda router: Session(router, isolation="process"),
 }
 
 
 class Contest:
     """The chosen variants on one Router, and the child process of the one that has one."""
 
-    def __init__(self, sim: SimulatorProcess, names: Sequence[str]) -> None:
+    def __init__(self, sim: SimulatorProcess, names: Sequence[Name]) -> None:
         models = [sim.deployment(_PRIMARY, "gpt-4o"), sim.deployment(_SILENT, "gpt-4o-mini")]
         self.router = litellm.Router(models, num_retries=0)
-        self.variants: dict[str, Variant] = {}
+        self.variants: dict[Name, Variant] = {}
         self.child: int | None = None
         before = _children()
         for name in names:
             try:
                 self.variants[name] = MAKE[name](self.router)
             except mk.ConfigError as error:
-                print(f"{LABELS[name]} is left out: {error}")
+                print(f"{name.label} is left out: {error}")
         self._before = before
 
     def find_child(self) -> int | None:
@@ -215,7 +227,7 @@ class Contest:
         new = _children() - self._before
         return min(new) if new else None
 
-    def turns(self, number: int) -> list[tuple[str, Variant]]:
+    def turns(self, number: int) -> list[tuple[Name, Variant]]:
         """The variants in the order of a round: each has each place, as a later one may be a warmer one."""
         names = list(self.variants)
         at = number % len(names)
@@ -227,13 +239,34 @@ class Contest:
             variant.close()
 
 
-def chosen(text: str) -> list[str]:
+@contextlib.contextmanager
+def contest_of(models: Sequence[SimulatedModel], names: str) -> Iterator[Contest]:
+    """The variants of a comma-separated list, before a simulator of these models in a process of its own."""
+    with SimulatorProcess(models) as sim:
+        contest = Contest(sim, chosen(names))
+        try:
+            yield contest
+        finally:
+            contest.close()
+
+
+def chosen(text: str) -> list[Name]:
     """Names of variants, of a comma-separated list; the plain one is always among them, and first."""
     names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = sorted(set(names) - set(NAMES))
+    unknown = sorted(set(names) - set(Name))
     if unknown:
-        raise ValueError(f"no variant {unknown[0]!r}; there are {', '.join(NAMES)}")
-    return [PLAIN, *(name for name in NAMES if name in names and name != PLAIN)]
+        raise ValueError(f"no variant {unknown[0]!r}; there are {', '.join(Name)}")
+    return [name for name in Name if name is Name.PLAIN or name in names]
+
+
+def parser_of(doc: str | None, rounds: int) -> argparse.ArgumentParser:
+    """The options that both benches of variants have."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--variants", default=",".join(Name))
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--quick", action="store_true", help="does it run? its figures say little")
+    parser.add_argument("--json", type=Path)
+    return parser
 
 
 def cpu_of(pid: int) -> float:

@@ -1,8 +1,6 @@
 """The books are exact however many threads write in them at once."""
 
 import random
-import threading
-from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -13,29 +11,6 @@ from mirrorkit.capture.books import Books
 from mirrorkit.capture.policy import Reason
 from mirrorkit.errors import MirrorWarning
 from mirrorkit.records import Call
-
-LONG = 30
-
-
-def together(*work: Callable[[], None]) -> None:
-    """Run these at once, one thread each, all let go at the same moment."""
-    barrier, errors = threading.Barrier(len(work)), []
-
-    def start(one: Callable[[], None]) -> None:
-        barrier.wait(LONG)
-        try:
-            one()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=start, args=(one,)) for one in work]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LONG)
-        assert not thread.is_alive()
-    assert not errors
-
 
 OUTCOMES = ("mirrored", *get_args(Reason))
 
@@ -73,7 +48,7 @@ def test_a_fault_that_cannot_be_put_in_words_is_one_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_threads_that_reserve_and_settle_overshoot_by_at_most_one_call(seed: int) -> None:
+def test_threads_that_reserve_and_settle_overshoot_by_at_most_one_call(seed: int, together: Any) -> None:
     books, sent = Books(1.0), []
 
     def spend(rng: random.Random) -> None:

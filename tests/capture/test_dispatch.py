@@ -142,28 +142,8 @@ def elsewhere() -> Iterator[LoopThread]:
     loop.close()
 
 
-def together(*work: Callable[[], None]) -> None:
-    """Run these at once, one thread each, all let go at the same moment."""
-    barrier, errors = threading.Barrier(len(work)), []
-
-    def start(one: Callable[[], None]) -> None:
-        barrier.wait(LONG)
-        try:
-            one()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=start, args=(one,)) for one in work]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LONG)
-        assert not thread.is_alive()
-    assert not errors
-
-
 class TestAdmission:
-    def test_takes_exactly_what_fits_whoever_asks_at_once(self, dispatcher: Any) -> None:
+    def test_takes_exactly_what_fits_whoever_asks_at_once(self, dispatcher: Any, together: Any) -> None:
         gate, watch, d = threading.Event(), Watch(), dispatcher(3, 7)
         jobs = [Job(gate, watch) for _ in range(64)]
         taken: list[Job] = []
@@ -385,7 +365,7 @@ class BackAtOnce(Away):
 
 
 class TestDeparture:
-    def test_a_job_that_is_away_is_in_flight_until_it_is_back(self, dispatcher: Any) -> None:
+    def test_a_job_that_is_away_is_in_flight_until_it_is_back(self, dispatcher: Any, together: Any) -> None:
         d, jobs = dispatcher(2, 10), [Away() for _ in range(5)]
         assert d.admit(jobs, None)
         assert [job.started.is_set() for job in jobs] == [True, True, False, False, False]
@@ -635,7 +615,9 @@ class TestWaiting:
         asyncio.run(main())
         assert sorted(job.endings[0] for job in jobs) == ["loop", "thread"]
 
-    def test_several_may_wait_and_all_are_told(self, dispatcher: Any, elsewhere: LoopThread) -> None:
+    def test_several_may_wait_and_all_are_told(
+        self, dispatcher: Any, elsewhere: LoopThread, together: Any
+    ) -> None:
         gate, d, heard = threading.Event(), dispatcher(2, 2), []
         d.admit([Job(gate)], None)
         d.admit([Job(gate)], elsewhere.loop)
@@ -775,10 +757,18 @@ atexit.register(late)
 
 
 class TestStress:
-    @pytest.mark.parametrize("options", [{}, {"rate": 5_000.0}, {"room": Room()}])
-    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize(
+        ("options", "seed"),
+        [
+            *(({}, seed) for seed in range(3)),
+            ({"rate": 5_000.0}, 3),
+            ({"room": Room()}, 4),
+            *(pytest.param({"rate": 5_000.0}, seed, marks=pytest.mark.slow) for seed in (5, 6)),
+            *(pytest.param({"room": Room()}, seed, marks=pytest.mark.slow) for seed in (7, 8)),
+        ],
+    )
     def test_threads_and_loops_that_come_and_go_lose_and_double_nothing(
-        self, dispatcher: Any, seed: int, options: Any
+        self, dispatcher: Any, options: Any, seed: int, together: Any
     ) -> None:
         d, watch = dispatcher(5, 100_000, **options), Watch()
         taken: list[Job] = []

@@ -86,6 +86,7 @@ def test_asyncio_run_that_returns_at_once_still_ends_with_every_pair(
     assert sim.count("gpt-4o-mini") <= sum(r["silent_attempts"] for r in rows)
 
 
+@pytest.mark.slow
 def test_a_script_whose_primary_raises_at_its_end_records_the_pair(
     sim: Any, tmp_path: Path, isolation: str
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_script_whose_primary_raises_at_its_end_records_the_pair(
     assert len(rows) == 1
 
 
+@pytest.mark.slow
 def test_a_loop_that_is_left_standing_loses_nothing(sim: Any, tmp_path: Path, isolation: str) -> None:
     rows, _ = run_script(
         sim,
@@ -108,6 +110,7 @@ def test_a_loop_that_is_left_standing_loses_nothing(sim: Any, tmp_path: Path, is
     assert [r["silent_status"] for r in rows] == ["ok"]
 
 
+@pytest.mark.slow
 def test_an_unread_stream_at_the_end_of_a_script_is_a_row(sim: Any, tmp_path: Path, isolation: str) -> None:
     rows, _ = run_script(
         sim, tmp_path, isolation, "stream = session.completion('chat', MESSAGES, stream=True)\nnext(stream)\n"

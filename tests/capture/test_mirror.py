@@ -425,12 +425,13 @@ class TestThePrimaryIsUntouched:
         # two deployments, as LiteLLM never cools down the last of a group
         models = [*deployments(sim), sim.deployment("chat", "gpt-4o", weight=1)]
         router = litellm.Router(model_list=models, num_retries=0, cooldown_time=60)
-        sim.script("gpt-4o", *[Reply(), Reply(fault="429")] * 6)
+        # a refusal that LiteLLM cools down for, and that gives no time to wait
+        sim.script("gpt-4o", *[Reply(), Reply(fault="401")] * 6)
         with session_on(sim, None, router, control=1.0) as session:
             for _ in range(6):
                 drive.chat(session)
                 drive.drain(session)
-            assert set(session.frame["silent_error_type"]) == {"RateLimitError"}
+            assert set(session.frame["silent_error_type"]) == {"AuthenticationError"}
             assert set(session.frame["primary_status"]) == {"ok"}
 
 

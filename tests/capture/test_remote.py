@@ -21,6 +21,10 @@ from mirrorkit.simulator import Reply, SimulatedModel, Simulator
 MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
 QUICK = {"ttft_s": 0.002, "token_s": 0.0001, "words": 8}
 KEY = "sk-simulator-of-this-test-0123456789"
+PATIENCE_S = 300
+"""How long to wait for what must come: a child of the lowest priority starts slowly on a busy machine."""
+
+pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +46,14 @@ def child_of(session: mk.MirrorSession) -> Remote:
 
 @pytest.fixture(scope="module")
 def session(served: Simulator) -> Iterator[mk.MirrorSession]:
-    """One whose child is up, shared by the tests that leave it so: it takes seconds to start."""
+    """One whose child is up, shared by the tests that leave one so: it takes seconds to start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PROVIDER_API_KEY", KEY)
-        yield from session_with_a_child(served)
-
-
-def session_with_a_child(served: Simulator) -> Iterator[mk.MirrorSession]:
-    with mk.MirrorSession(models(served), silent_model="next", isolation="process") as session:
-        session.completion("chat", MESSAGES)
-        assert session.drain(60)
-        yield session
+        options: dict[str, Any] = {"isolation": "process", "max_in_flight": 1}
+        with mk.MirrorSession(models(served), silent_model="next", **options) as session:
+            session.completion("chat", MESSAGES)
+            assert session.drain(PATIENCE_S)
+            yield session
 
 
 def last(session: mk.MirrorSession) -> dict[str, Any]:
@@ -85,7 +86,7 @@ class TestOneThatIsUp:
     ) -> None:
         for _ in session.completion("chat", MESSAGES, stream=True):
             pass
-        assert session.drain(20)
+        assert session.drain(PATIENCE_S)
         pair = last(session)
         assert 0 < pair["silent_ttft_s"] <= pair["silent_latency_s"]
         # the child's clock is the parent's: the silent call was sent after the primary's end
@@ -97,7 +98,7 @@ class TestOneThatIsUp:
         before = session._mirror.books.faults
         with pytest.warns(mk.MirrorWarning):
             session.completion("chat", MESSAGES, metadata={"lock": threading.Lock()})
-            assert session.drain(20)
+            assert session.drain(PATIENCE_S)
         assert last(session)["silent_status"] == "ok"
         assert session._mirror.books.faults == before + 1
 
@@ -106,32 +107,28 @@ class TestOneThatIsUp:
 
 
 def test_a_child_that_dies_loses_what_it_had_and_says_so_and_the_next_goes_on(
-    served: Simulator, eventually: Any
+    session: mk.MirrorSession, served: Simulator, eventually: Any
 ) -> None:
-    with mk.MirrorSession(
-        models(served), silent_model="next", isolation="process", max_in_flight=1
-    ) as session:
+    before, mirrored = len(session), session.funnel.mirrored
+    with served.hold("gpt-4o-mini") as hold:
         session.completion("chat", MESSAGES)
-        assert session.drain(60)
-        with served.hold("gpt-4o-mini") as hold:
-            session.completion("chat", MESSAGES)
-            session.completion("chat", MESSAGES)
-            hold.wait_for(1)
-            first = child_of(session).pid or 0
-            with pytest.warns(mk.MirrorWarning, match="killed by SIGKILL"):
-                os.kill(first, signal.SIGKILL)
-                assert eventually(lambda: len(session) == 2)
-        answer = session.completion("chat", MESSAGES)
-        assert session.drain(60)
-        assert child_of(session).pid not in (None, first)
+        session.completion("chat", MESSAGES)
+        hold.wait_for(1, PATIENCE_S)
+        first = child_of(session).pid or 0
+        os.kill(first, signal.SIGKILL)
+        assert eventually(lambda: len(session) == before + 1, PATIENCE_S)
+        assert "killed by SIGKILL" in repr(session)
+    answer = session.completion("chat", MESSAGES)
+    assert session.drain(PATIENCE_S)
+    assert child_of(session).pid not in (None, first)
     assert answer.choices
-    told = session.frame.sort("started_at")
-    assert told["silent_status"].to_list() == ["ok", "cancelled", "ok", "ok"]
-    assert told["primary_status"].to_list() == ["ok"] * 4
-    assert "killed by SIGKILL" in told["silent_error_message"][1]
+    told = session.frame[before:].sort("started_at")
+    assert told["silent_status"].to_list() == ["cancelled", "ok", "ok"]
+    assert told["primary_status"].to_list() == ["ok"] * 3
+    assert "killed by SIGKILL" in told["silent_error_message"][0]
     # nobody knows whether it was sent
-    assert told["silent_attempts"][1] is None
-    assert session.funnel.mirrored == 4
+    assert told["silent_attempts"][0] is None
+    assert session.funnel.mirrored == mirrored + 3
 
 
 @pytest.mark.slow
@@ -174,7 +171,7 @@ def test_a_child_that_cannot_be_set_up_is_said_and_what_waits_for_it_is_recorded
 
     remote = Remote(lambda: b"no plan", faults.append, back_off_s=(0.0,))
     assert remote.take(b"an order", heard)
-    assert told.wait(100)
+    assert told.wait(PATIENCE_S)
     assert remote.take(b"another", heard)
     remote.close()
     for one in ended:
@@ -229,7 +226,7 @@ def test_loggers_by_name_and_importable_ones_hear_of_silent_calls(
     litellm_state.callbacks = [handlers_of_mine.handler, "langsmith"]
     with mk.MirrorSession(models(served), silent_model="next", isolation="process") as session:
         session.completion("chat", MESSAGES)
-        assert session.drain(60)
+        assert session.drain(PATIENCE_S)
         child = child_of(session).pid
     told = [json.loads(line) for line in file.read_text().splitlines()]
     assert [child, "gpt-4o-mini", True] in told
@@ -251,7 +248,9 @@ def test_a_script_may_ask_for_a_format_that_it_defines(served: Simulator, tmp_pa
         "    session.drain()\n"
         "print(json.dumps(session.frame.select('silent_status', 'silent_output').row(0)))\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100, check=True)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
     status, output = json.loads(done.stdout.splitlines()[-1])
     assert status == "ok"
     assert "order_id" in json.loads(output)
@@ -267,7 +266,7 @@ def test_a_handler_of_a_notebook_cell_is_refused_at_construction(tmp_path: Path)
         "model = {'model_name': 'chat', 'litellm_params': {'model': 'openai/gpt-4o', 'api_key': 'k'}}\n"
         "mk.MirrorSession([model], control=1.0, isolation='process')\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 1
     assert "ConfigError" in done.stderr
     assert "'to_my_list' is defined in a notebook cell" in done.stderr
@@ -278,7 +277,7 @@ def test_a_provider_that_is_scripted_to_fail_is_recorded_as_when_called_from_her
 ) -> None:
     served.script("gpt-4o-mini", Reply(fault="400", error_message=f"wrong key {KEY}"))
     session.completion("chat", MESSAGES)
-    assert session.drain(20)
+    assert session.drain(PATIENCE_S)
     pair = last(session)
     assert (pair["silent_status"], pair["silent_error_type"]) == ("error", "BadRequestError")
     assert KEY not in pair["silent_error_message"]
@@ -301,13 +300,13 @@ def test_mirrors_that_have_not_started_in_time_are_given_up_at_close(served: Sim
         session = mk.MirrorSession(models(served), silent_model="next", isolation="process", max_in_flight=1)
         for _ in range(3):
             session.completion("chat", MESSAGES)
-        hold.wait_for(1, timeout=60)
+        hold.wait_for(1, PATIENCE_S)
         held = threading.Thread(target=session.close, kwargs={"timeout_s": 0.1})
         held.start()
         while len(session) < 2:
             threading.Event().wait(0.01)
         hold.release()
-        held.join(60)
+        held.join(PATIENCE_S)
     assert sorted(session.frame["silent_status"]) == ["cancelled", "cancelled", "ok"]
 
 
@@ -317,7 +316,7 @@ def test_a_rate_holds_while_the_child_starts(served: Simulator) -> None:
     with mk.MirrorSession(models(served), silent_model="next", isolation="process", mirror_rate=4) as session:
         for _ in range(4):
             session.completion("chat", MESSAGES)
-        assert session.drain(100)
+        assert session.drain(PATIENCE_S)
     times = [r.received_at for r in served.requests if r.model == "gpt-4o-mini"][before:]
     assert len(times) == 4
     # three gaps of a quarter of a second, less what the way there may differ by

@@ -200,7 +200,7 @@ def test_the_examples_come_with_their_texts(mixed, lazily) -> None:
 
 
 def test_slices_are_those_of_the_frame_in_memory(mixed, lazily) -> None:
-    frame = mixed(60)
+    frame = mixed(30)
     seen, same = compare(lazily(frame)), compare(frame)
     for part in ("mine", pl.col("primary_latency_s") > 1.5, pl.col("similarity") > 0.5):
         assert_frame_equal(seen.by(part), same.by(part))

@@ -25,6 +25,8 @@ VIEWS: list[Callable[[Comparison], Any]] = [
     Comparison.latency,
     Comparison.cost,
     Comparison.outputs,
+    Comparison.errors,
+    Comparison.lag,
 ]
 START = datetime(2026, 11, 2, tzinfo=UTC)
 
@@ -60,6 +62,7 @@ def answer(number: int, scale: float) -> Call:
         "ok",
         latency_s=seconds,
         ttft_s=seconds / 4 if number % 2 == 0 else None,
+        overhead_s=seconds / 50,
         cost_usd=scale,
         output="word " * (number % 7),
         finish_reason="stop",

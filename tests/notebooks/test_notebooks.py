@@ -1,11 +1,10 @@
 """The notebooks run, with a real kernel; `python tests/notebooks/test_notebooks.py` stores their outputs."""
 
-import base64
 import os
 import re
-import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-NAMES = ("quickstart.ipynb", "decision.ipynb")
+NAMES = ("quickstart.ipynb", "live.ipynb", "reading.ipynb", "decision.ipynb", "providers.ipynb")
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
-PICTURE = "image/png"
+PICTURE = "image/svg+xml"
 UNSET = {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "LITELLM_LOCAL_MODEL_COST_MAP", "NO_PROXY", "no_proxy"}
 DEAD_PROXY = "http://127.0.0.1:9"  # nothing listens there: what asks it, fails
 
@@ -56,13 +55,9 @@ def texts(notebook: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return execute("quickstart.ipynb", tmp_path_factory.mktemp("quickstart"))
-
-
-@pytest.fixture(scope="module")
-def decision(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return execute("decision.ipynb", tmp_path_factory.mktemp("decision"))
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """Runs a notebook of that name, once."""
+    return cache(lambda name: execute(f"{name}.ipynb", tmp_path_factory.mktemp(name)))
 
 
 @pytest.fixture(params=NAMES)
@@ -71,16 +66,16 @@ def stored(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["quickstart", "decision"])
-def test_every_cell_runs_and_none_complains(name: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("name", [Path(name).stem for name in NAMES])
+def test_every_cell_runs_and_none_complains(name: str, ran: Callable[[str], Any]) -> None:
     # nbclient raises at a cell's exception; what is left to look for is noise
-    seen = outputs(request.getfixturevalue(name))
+    seen = outputs(ran(name))
     assert [o for o in seen if o.output_type == "error" or o.get("name") == "stderr"] == []
 
 
 @pytest.mark.slow
-def test_a_decision_goes_from_keep_collecting_to_a_verdict(decision: Any) -> None:
-    said = "".join(output.text for output in outputs(decision) if output.output_type == "stream")
+def test_a_decision_goes_from_keep_collecting_to_a_verdict(ran: Callable[[str], Any]) -> None:
+    said = "".join(output.text for output in outputs(ran("decision")) if output.output_type == "stream")
     looks = [line for line in said.splitlines() if line.startswith(("Keep", "Switch"))]
     assert looks[0].startswith("Keep collecting on candidate: after 60 pairs")
     assert any(look.startswith("Switch to candidate") for look in looks[1:])
@@ -90,24 +85,35 @@ def test_a_decision_goes_from_keep_collecting_to_a_verdict(decision: Any) -> Non
 
 
 @pytest.mark.slow
-def test_every_request_became_a_pair(quickstart: Any) -> None:
-    said = texts(quickstart)
+def test_every_request_became_a_pair(ran: Callable[[str], Any]) -> None:
+    said = texts(ran("quickstart"))
     assert "<MirrorSession open: 241 requests, 241 mirrored, 241 pairs, 0 under way" in said
     assert "Recording: 241 pairs, chat → candidate" in said
 
 
 @pytest.mark.slow
-def test_it_shows_the_table_and_three_charts(quickstart: Any) -> None:
-    tables = [html for html in bundles(quickstart, "text/html") if 'class="mirrorkit"' in html]
+def test_it_shows_the_table_and_three_charts(ran: Callable[[str], Any]) -> None:
+    tables = [html for html in bundles(ran("quickstart"), "text/html") if 'class="mirrorkit ' in html]
     assert len(tables) == 1
     assert "<table" in tables[0]
-    figures = bundles(quickstart, PLOTLY)
+    figures = bundles(ran("quickstart"), PLOTLY)
     assert [len(figure["data"]) > 0 for figure in figures] == [True, True, True]
 
 
 @pytest.mark.slow
-def test_without_keys_it_says_which_are_wanted(quickstart: Any) -> None:
-    assert "set OPENAI_API_KEY and ANTHROPIC_API_KEY" in texts(quickstart)
+def test_without_keys_it_says_which_are_wanted_and_skips(ran: Callable[[str], Any]) -> None:
+    said = texts(ran("providers"))
+    assert "Skipped below: set OPENAI_API_KEY and ANTHROPIC_API_KEY to run it." in said
+    assert len(list(outputs(ran("providers")))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["live", "reading"])
+def test_a_widget_leaves_a_picture_of_itself_for_where_no_kernel_is(
+    name: str, ran: Callable[[str], Any]
+) -> None:
+    widgets = [o.data for o in outputs(ran(name)) if WIDGET in o.get("data", ())]
+    assert any("mirrorkit" in data.get("text/html", "") for data in widgets)
 
 
 def test_what_is_stored_is_a_whole_run(stored: Any) -> None:
@@ -117,7 +123,7 @@ def test_what_is_stored_is_a_whole_run(stored: Any) -> None:
 
 
 def test_a_code_host_that_runs_nothing_shows_each_chart_as_a_picture(stored: Any) -> None:
-    assert len(bundles(stored, PICTURE)) == len(bundles(stored, PLOTLY)) >= 2
+    assert len(bundles(stored, PICTURE)) == len(bundles(stored, PLOTLY))
 
 
 def test_what_is_stored_is_small_and_knows_nothing_of_this_machine(stored: Any) -> None:
@@ -135,31 +141,19 @@ def store(name: str) -> None:
         notebook = execute(name, Path(folder))
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            # a widget lives as long as its kernel: stored, it is an error message
-            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", ())]
+            cell.outputs = [output for output in cell.outputs if not _is_bar(output)]
             cell.metadata.pop("execution", None)
     for output in outputs(notebook):
-        if PLOTLY in output.get("data", ()):
-            output.data[PICTURE] = picture(output.data[PLOTLY])
+        # a widget lives as long as its kernel: stored, it is an error message, and its picture is not
+        output.get("data", {}).pop(WIDGET, None)
     notebook.metadata.language_info = {"name": "python"}
     nbformat.write(notebook, NOTEBOOKS / name)  # type: ignore[no-untyped-call]
 
 
-def picture(figure: Any) -> str:
-    """A Plotly figure as a PNG, in base64: a code host draws no figure, and Jupyter prefers the figure."""
-    import plotly.io
-    from playwright.sync_api import sync_playwright
-
-    page_of_it = plotly.io.to_html({"data": figure["data"], "layout": figure["layout"]}, validate=False)
-    with sync_playwright() as playwright:
-        chromium = os.environ.get("CHROMIUM", shutil.which("chromium"))
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 980, "height": figure["layout"]["height"] + 20})
-        page.set_content(page_of_it)
-        page.wait_for_selector(".main-svg")
-        shot = page.locator(".plotly-graph-div").screenshot(omit_background=True)
-        browser.close()
-    return base64.b64encode(shot).decode()
+def _is_bar(output: Any) -> bool:
+    """Whether it is a progress bar, or another widget that leaves no picture."""
+    data = output.get("data", {})
+    return WIDGET in data and "text/html" not in data
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ rows = st.fixed_dictionaries(
 @pytest.mark.parametrize("write", [write_csv, lambda f, p: write_csv(f, p, neutralise=False), write_parquet])
 @given(st.lists(rows, max_size=8))
 @example([dict.fromkeys(SCHEMA.columns)])
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_what_was_written_is_read_back_exactly(
     tmp_path_factory: pytest.TempPathFactory, write: Callable[..., object], given_rows: list[dict[str, Any]]
 ) -> None:

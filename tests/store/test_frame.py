@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from math import log2
 from threading import Barrier, Event
 from typing import Any
@@ -19,31 +18,13 @@ from mirrorkit.errors import MirrorError
 from mirrorkit.records import SCHEMA, Call, Pair
 from mirrorkit.store.frame import FrameStore
 
-STARTED = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+MakePair = Callable[..., Pair]
 
 
-def pair(
-    pair_id: str = "p", *, primary: Call | None = None, silent: Call | None = None, **given: Any
-) -> Pair:
-    call = Call("ok", latency_s=0.5, input_tokens=12, output="fine")
-    values = {
-        "pair_id": pair_id,
-        "request_id": "r",
-        "trace_id": "t",
-        "arm": "mini",
-        "call_type": "completion",
-        "started_at": STARTED,
-        "lag_s": 0.1,
-        "cluster": None,
-        "tags": ("a",),
-        "model_group": "big",
-        "messages": "[]",
-        "params": "{}",
-        "stream": False,
-        "primary": primary or call,
-        "silent": silent or call,
-    }
-    return Pair(**{**values, **given})
+@pytest.fixture(name="pair", scope="session")
+def pair_fixture(make: MakePair) -> MakePair:
+    """Makes a pair by its id."""
+    return lambda pair_id="p", **given: make(pair_id=pair_id, **given)
 
 
 def as_kind(kind: type[Pair], one: Pair) -> Pair:
@@ -69,7 +50,7 @@ def test_an_empty_store_gives_an_empty_frame_with_the_schema() -> None:
 
 @given(st.lists(st.integers(0, 40), max_size=30))
 @settings(deadline=None, max_examples=50)
-def test_looks_at_any_time_see_every_pair_once_and_in_order(batches: list[int]) -> None:
+def test_looks_at_any_time_see_every_pair_once_and_in_order(pair: MakePair, batches: list[int]) -> None:
     store = FrameStore()
     pairs: list[Pair] = []
     for size in batches:
@@ -81,7 +62,7 @@ def test_looks_at_any_time_see_every_pair_once_and_in_order(batches: list[int]) 
     assert_frame_equal(store.frame(), SCHEMA.frame(pairs))
 
 
-def test_pairs_appended_from_many_threads_while_others_look_all_arrive_once() -> None:
+def test_pairs_appended_from_many_threads_while_others_look_all_arrive_once(pair: MakePair) -> None:
     store, threads, each = FrameStore(), 8, 200
     start, done = Barrier(threads + 2), Event()
 
@@ -116,7 +97,7 @@ def test_pairs_appended_from_many_threads_while_others_look_all_arrive_once() ->
         ]
 
 
-def test_append_does_not_wait_for_a_look_that_is_under_way() -> None:
+def test_append_does_not_wait_for_a_look_that_is_under_way(pair: MakePair) -> None:
     """The first pair holds up the look until the second one is in."""
     store, building, appended = FrameStore(), Event(), Event()
 
@@ -137,7 +118,7 @@ def test_append_does_not_wait_for_a_look_that_is_under_way() -> None:
     assert ids(store.frame()) == ["first", "second"]
 
 
-def test_an_interrupted_look_loses_no_pair() -> None:
+def test_an_interrupted_look_loses_no_pair(pair: MakePair) -> None:
     """Ctrl-C in a notebook arrives while rows are built."""
     interrupts = [KeyboardInterrupt]
 
@@ -153,7 +134,7 @@ def test_an_interrupted_look_loses_no_pair() -> None:
     assert ids(store.frame()) == ["a", "b", "c"]
 
 
-def test_each_pair_is_turned_into_a_row_once_however_often_one_looks() -> None:
+def test_each_pair_is_turned_into_a_row_once_however_often_one_looks(pair: MakePair) -> None:
     reads: dict[str, int] = {}
 
     class Counted(Pair):
@@ -171,14 +152,14 @@ def test_each_pair_is_turned_into_a_row_once_however_often_one_looks() -> None:
     assert reads == {f"p{number}": 1 for number in range(100)}
 
 
-def test_the_number_of_chunks_grows_with_the_logarithm_of_the_pairs() -> None:
+def test_the_number_of_chunks_grows_with_the_logarithm_of_the_pairs(pair: MakePair) -> None:
     store = FrameStore()
     for number in range(1, 400):
         store.append(pair())
         assert store.frame().n_chunks() <= 1 + log2(number)
 
 
-def test_appending_makes_rows_a_few_at_a_time_and_merges_small_chunks_alone() -> None:
+def test_appending_makes_rows_a_few_at_a_time_and_merges_small_chunks_alone(pair: MakePair) -> None:
     """What an append may cost is bounded, however many pairs there are; the rest is left to the look."""
     store = filled([pair()] * 10_000)
     assert not store._chunks
@@ -188,7 +169,7 @@ def test_appending_makes_rows_a_few_at_a_time_and_merges_small_chunks_alone() ->
     assert not store._fresh
 
 
-def test_a_backlog_is_made_rows_of_in_steps() -> None:
+def test_a_backlog_is_made_rows_of_in_steps(pair: MakePair) -> None:
     """As it is after a look that took long: the next append is not to wait for all of it."""
     store = FrameStore()
     with store._looking:
@@ -200,7 +181,7 @@ def test_a_backlog_is_made_rows_of_in_steps() -> None:
     assert store.frame().height == 1_001
 
 
-def test_a_store_that_cannot_be_read_counts_pairs_and_neither_keeps_nor_builds_them() -> None:
+def test_a_store_that_cannot_be_read_counts_pairs_and_neither_keeps_nor_builds_them(pair: MakePair) -> None:
     class Unread(Pair):
         def __getattribute__(self, name: str) -> Any:
             pytest.fail(f"{name} of a pair was read")
@@ -224,7 +205,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def test_a_look_costs_what_is_new_not_what_is_stored() -> None:
+def test_a_look_costs_what_is_new_not_what_is_stored(pair: MakePair) -> None:
     """50 new pairs on 20,000 cost about what 50 pairs on none do; building all would be 100 times it."""
     many = filled([pair()] * 20_000)
     many.frame()
@@ -254,7 +235,7 @@ def test_a_look_costs_what_is_new_not_what_is_stored() -> None:
 )
 @pytest.mark.parametrize("sizes", [[3], [4, 1]], ids=["one chunk", "two chunks"])
 def test_changing_the_returned_frame_in_place_never_reaches_the_store(
-    change: Callable[..., object], sizes: list[int]
+    pair: MakePair, change: Callable[..., object], sizes: list[int]
 ) -> None:
     store = FrameStore()
     expected: list[Pair] = []
@@ -269,7 +250,7 @@ def test_changing_the_returned_frame_in_place_never_reaches_the_store(
     assert_frame_equal(store.frame(), SCHEMA.frame([*expected, pair("next")]))
 
 
-def test_a_frame_taken_earlier_does_not_grow() -> None:
+def test_a_frame_taken_earlier_does_not_grow(pair: MakePair) -> None:
     store = filled([pair("a")])
     earlier = store.frame()
     store.append(pair("b"))
@@ -288,7 +269,7 @@ def test_a_frame_taken_earlier_does_not_grow() -> None:
     ],
 )
 def test_a_text_that_cannot_be_stored_is_escaped_and_other_things_are_null(
-    value: Any, stored: str | None
+    pair: MakePair, value: Any, stored: str | None
 ) -> None:
     frame = filled([pair("a", note="kept"), pair("b", note=value), pair("c", note="kept")]).frame()
     assert ids(frame) == ["a", "b", "c"]
@@ -296,7 +277,7 @@ def test_a_text_that_cannot_be_stored_is_escaped_and_other_things_are_null(
 
 
 @pytest.mark.parametrize("value", [2**63, 2**70, 2**200, "many", float("nan"), [1]])
-def test_a_count_that_cannot_be_stored_is_null(value: Any) -> None:
+def test_a_count_that_cannot_be_stored_is_null(pair: MakePair, value: Any) -> None:
     """Never 0, and the other values of its row are there."""
     call = Call("ok", input_tokens=value, output_tokens=7)
     row = filled([pair("a"), pair("b", silent=call)]).frame().row(1, named=True)
@@ -304,7 +285,7 @@ def test_a_count_that_cannot_be_stored_is_null(value: Any) -> None:
     assert (row["silent_output_tokens"], row["primary_input_tokens"], row["tags"]) == (7, 12, ["a"])
 
 
-def test_values_of_every_field_that_cannot_be_stored_leave_the_row() -> None:
+def test_values_of_every_field_that_cannot_be_stored_leave_the_row(pair: MakePair) -> None:
     bad: Any = object()
     call = Call(**dict.fromkeys(Call.__dataclass_fields__, bad))
     head = [name for name in Pair.__dataclass_fields__ if name not in ("pair_id", "primary", "silent")]
@@ -313,7 +294,7 @@ def test_values_of_every_field_that_cannot_be_stored_leave_the_row() -> None:
     assert_frame_equal(frame[:1], SCHEMA.frame([pair("a")]))
 
 
-def test_a_tag_that_cannot_be_stored_is_escaped_among_the_others() -> None:
+def test_a_tag_that_cannot_be_stored_is_escaped_among_the_others(pair: MakePair) -> None:
     assert filled([pair(tags=("good", "\udc00"))]).frame()["tags"].to_list() == [["good", "\\udc00"]]
 
 
@@ -323,6 +304,7 @@ texts = st.text(st.characters(), max_size=5)
 @given(st.lists(st.tuples(texts, st.integers(-(2**65), 2**65)), max_size=12))
 @settings(deadline=None, max_examples=50)
 def test_no_row_is_lost_and_no_good_value_changed_whatever_texts_and_ints_come(
+    pair: MakePair,
     rows: list[tuple[str, int]],
 ) -> None:
     store = filled([pair(str(n), silent=Call("ok", output=o, attempts=i)) for n, (o, i) in enumerate(rows)])
@@ -333,7 +315,7 @@ def test_no_row_is_lost_and_no_good_value_changed_whatever_texts_and_ints_come(
         assert row["silent_attempts"] == (attempts if -(2**63) <= attempts < 2**63 else None)
 
 
-def test_many_bad_pairs_among_good_ones_are_each_repaired_in_place() -> None:
+def test_many_bad_pairs_among_good_ones_are_each_repaired_in_place(pair: MakePair) -> None:
     good = [pair(f"p{number}") for number in range(100)]
     mixed = [replace(one, note="\ud800") if number % 7 == 0 else one for number, one in enumerate(good)]
     expected = [replace(one, note="\\ud800") if number % 7 == 0 else one for number, one in enumerate(good)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -139,6 +139,7 @@ def test_a_journal_is_read_while_it_is_written_and_compacted(tmp_path: Path, mak
     journal.close()
 
 
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(["append", "look", "label", "judge", "again"]), max_size=40))
 def test_whatever_is_done_the_journal_holds_what_the_frame_does(
     tmp_path_factory: Any, make: Make, steps: list[str]

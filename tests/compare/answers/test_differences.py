@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirrorkit.compare.answers.differences import (
@@ -282,6 +282,7 @@ ANSWERS = st.none() | st.text(max_size=20) | JSONISH
 STATUSES = st.sampled_from(["ok", "ok", "ok", "error", None])
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(ANSWERS, ANSWERS, ANSWERS, ANSWERS, STATUSES, ANSWERS), max_size=4))
 def test_any_answers_can_be_compared(rows: list[tuple[Any, ...]]) -> None:
     names = (
@@ -299,6 +300,7 @@ def test_any_answers_can_be_compared(rows: list[tuple[Any, ...]]) -> None:
     assert found["similarity"].drop_nulls().is_between(0, 1).all()
 
 
+@settings(max_examples=50)
 @given(ANSWERS, ANSWERS)
 def test_an_answer_is_identical_to_itself(text: str | None, calls: str | None) -> None:
     row = {

@@ -1,0 +1,95 @@
+"""Who is drawn in a figure: the primary side by model group, the silent side by arm; name, colour, dash."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from mirrorkit.compare.selection import arms, of_arm
+from mirrorkit.notebook import theme
+from mirrorkit.records import CONTROL
+
+GROUPS_SHOWN = 4
+"""The most model groups that are told apart one by one."""
+
+ARMS_SHOWN = len(theme.DASHES)
+"""The most arms that are drawn: as many as there are dashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One line or set of bars: a side of some pairs, with its name and look."""
+
+    label: str
+    short: str
+    """the arm, or the side, escaped and cut for a title"""
+    side: str
+    color: str
+    dash: str
+    pairs: pl.DataFrame
+
+    def look(self) -> dict[str, Any]:
+        """What names its traces, and lets the legend switch them together."""
+        rank = 1 if self.side == "primary" else 2
+        return {"name": self.label, "legendgroup": self.label, "legendrank": rank}
+
+    def line(self, width: float = 2) -> dict[str, Any]:
+        """How its lines are drawn, `width` in pixels."""
+        return {"color": self.color, "dash": self.dash, "width": width}
+
+    def column(self, name: str) -> pl.Expr:
+        """That column of its side."""
+        return pl.col(f"{self.side}_{name}")
+
+
+def arms_shown(frame: pl.DataFrame, most: int = ARMS_SHOWN) -> list[str]:
+    """The arms that are drawn, at most so many, `control` last.
+
+    >>> len(arms_shown(pl.DataFrame({"arm": [f"arm {number}" for number in range(9)]})))
+    6
+    """
+    names = arms(frame)
+    control = [CONTROL] * (CONTROL in names)
+    return [arm for arm in names if arm != CONTROL][: most - len(control)] + control
+
+
+def primary_parts(frame: pl.DataFrame) -> Iterator[Part]:
+    """The primary side of the silent arms' pairs, one part per model group (if they are few)."""
+    pairs = frame.filter(pl.col("arm").is_in(_mirrored(frame)))
+    groups = pairs["model_group"].unique(maintain_order=True).to_list()
+    if len(groups) > GROUPS_SHOWN:
+        yield Part(f"{len(groups)} groups (primary)", "primary", "primary", theme.PRIMARY, "solid", pairs)
+        return
+    for group, dash in zip(groups, theme.DASHES, strict=False):
+        of_group = pairs.filter(pl.col("model_group").eq_missing(pl.lit(group, pl.String)))
+        label = f"{theme.escape(group)} (primary)"
+        yield Part(label, "primary", "primary", theme.PRIMARY, dash, of_group)
+
+
+def silent_parts(frame: pl.DataFrame, most: int = ARMS_SHOWN) -> Iterator[Part]:
+    """The silent side, one part per arm that is drawn, at most so many."""
+    for index, arm in enumerate(arms_shown(frame, most)):
+        is_control = arm == CONTROL
+        label = "primary again (control)" if is_control else f"{theme.escape(arm)} (silent)"
+        color = theme.CONTROL if is_control else theme.SILENT
+        dash = "solid" if is_control else theme.DASHES[index]
+        yield Part(label, theme.escape(arm, 16), "silent", color, dash, of_arm(frame, arm))
+
+
+def both_sides(frame: pl.DataFrame) -> list[Part]:
+    """The parts of both sides, the primary first."""
+    return [*primary_parts(frame), *silent_parts(frame)]
+
+
+def each_call_once(part: Part, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Some of the part's pairs, no call twice: with several arms, a primary call is in several pairs."""
+    if part.side == "silent" or pairs["arm"].n_unique() <= 1:
+        return pairs
+    return pairs.filter(pl.coalesce("request_id", "pair_id").is_first_distinct())
+
+
+def _mirrored(frame: pl.DataFrame) -> list[str]:
+    """The silent arms; control stands in where it is alone."""
+    names = arms(frame)
+    return [arm for arm in names if arm != CONTROL] or names

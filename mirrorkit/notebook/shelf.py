@@ -1,0 +1,193 @@
+"""Which pairs are read, and in which order: filters and sorts, worked out in Polars on the frame at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from mirrorkit.compare import wording
+from mirrorkit.compare.evidence import by_arm, draw, narrowed
+from mirrorkit.compare.examples import differences
+from mirrorkit.compare.metrics import columns_of
+from mirrorkit.compare.plan import Plan
+from mirrorkit.compare.selection import SIDES, arms
+from mirrorkit.errors import CompareError
+from mirrorkit.records import CONTROL
+
+OLDEST, NEWEST = "oldest", "newest"
+ALL_OK = "ok"
+
+_ROW, _EXTENT = "row", "extent"
+_TOLD_APART = ("status", "output", "tool_calls")
+_EXAMPLE = 'give a Polars expression such as pl.col("silent_latency_s") > 2'
+
+Measure = Callable[[], pl.DataFrame]
+"""Gives the pairs with what is worked out of their answers, and of the user's own metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which pairs to read, and in which order.
+
+    `arm` None stands for all silent models. `status` is "ok" (both sides), or what either side has. `differs`
+    wants pairs with another answer on each side, `unvoted` those without a preference. `expression` is the
+    text of a Polars expression over the frame. `sort` is "oldest", "newest" or a metric: the pairs that
+    differ most in it come first.
+    """
+
+    arm: str | None = None
+    tag: str | None = None
+    status: str | None = None
+    differs: bool = False
+    unvoted: bool = False
+    expression: str = ""
+    sort: str = OLDEST
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picked:
+    """The rows to read, in order, and by how much the sides of each differ in the metric that sorts them."""
+
+    rows: pl.Series = field(repr=False)
+    differences: pl.Series | None = field(repr=False, default=None)
+    metric: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def pick(pairs: pl.DataFrame, query: Query, plan: Plan, measure: Measure | None = None) -> Picked:
+    """The rows of the pairs that a query asks for, in its order.
+
+    `measure` gives the same pairs with the columns of `mirrorkit.compare.measured`, and is called only where
+    the query reads one of these.
+
+    Raises CompareError for an expression that is none, or gives no true and false, and for a metric that
+    there is not.
+
+    >>> from mirrorkit.records import SCHEMA
+    >>> len(pick(SCHEMA.frame(), Query(differs=True), Plan()))
+    0
+    """
+    wanted = _conditions(pairs, query)
+    if query.expression.strip():
+        wanted.append(_by_expression(pairs, query.expression, measure))
+    keep = pairs.select(pl.all_horizontal(pl.lit(True), *wanted)).to_series()
+    if len(keep) != pairs.height:  # no condition at all
+        keep = pl.repeat(True, pairs.height, dtype=pl.Boolean, eager=True)
+    rows = keep.arg_true().alias(_ROW)
+    if query.sort in (OLDEST, NEWEST):
+        return Picked(_by_time(pairs, rows, query.sort == NEWEST))
+    return _by_metric(pairs, rows, query.sort, plan, measure)
+
+
+def arms_of(pairs: pl.DataFrame) -> list[str]:
+    """The arms that can be asked for, `control` last."""
+    return [arm for arm in arms(pairs) if arm is not None]
+
+
+def tags_of(pairs: pl.DataFrame, most: int = 100) -> list[str]:
+    """The most frequent tags, by name."""
+    counts = pairs["tags"].explode().drop_nulls().value_counts(sort=True)
+    return sorted(counts["tags"].head(most).to_list())
+
+
+def statuses_of(pairs: pl.DataFrame) -> list[str]:
+    """What calls came to besides "ok", on either side."""
+    seen = pl.concat([pairs[f"{side}_status"].unique() for side in SIDES]).drop_nulls()
+    return sorted(set(seen.to_list()) - {ALL_OK})
+
+
+def difference_words(picked: Picked, at: int, plan: Plan) -> str:
+    """By how much the sides of the pair at that place differ in the metric that sorts them, with its unit."""
+    if picked.metric is None or picked.differences is None:
+        return ""
+    value, metric = picked.differences[at], plan.metric(picked.metric)
+    if value is None:
+        return wording.UNKNOWN
+    if metric.kind in ("ratio", "median"):
+        return wording.effect(value, "ratio")
+    if metric.kind == "mean":
+        return wording.quantity(value, metric.unit).strip()
+    if metric.kind == "shares":
+        return {1.0: "silent only", -1.0: "primary only"}.get(value, "the same")
+    return wording.effect(value, "difference", metric.unit)
+
+
+def with_said(pairs: pl.DataFrame, row: int, preference: str | None, note: str | None) -> pl.DataFrame:
+    """The pairs, with another preference and note in that row; the frame given stays as it is."""
+    said = {"preference": preference, "note": note}
+    return pairs.with_columns(
+        pairs[name].clone().scatter(row, pl.Series([value], dtype=pl.String)) for name, value in said.items()
+    )
+
+
+def _conditions(pairs: pl.DataFrame, query: Query) -> list[pl.Expr]:
+    wanted = []
+    if query.arm is not None:
+        wanted.append(pl.col("arm") == query.arm)
+    elif arms_of(pairs) != [CONTROL]:
+        wanted.append(pl.col("arm").ne_missing(CONTROL))  # where the primary differs from itself
+    if query.tag is not None:
+        wanted.append(pl.col("tags").list.contains(query.tag))
+    if query.status is not None:
+        statuses = [pl.col(f"{side}_status") == query.status for side in SIDES]
+        wanted.append((pl.all_horizontal if query.status == ALL_OK else pl.any_horizontal)(statuses))
+    if query.differs:
+        wanted.append(
+            pl.any_horizontal(
+                pl.col(f"primary_{name}").ne_missing(pl.col(f"silent_{name}")) for name in _TOLD_APART
+            )
+        )
+    if query.unvoted:
+        wanted.append(pl.col("preference").is_null())
+    return wanted
+
+
+def _by_expression(pairs: pl.DataFrame, text: str, measure: Measure | None) -> pl.Expr:
+    """The user's expression, run on the frame; what it raises is told, as it is shown beside its field."""
+    try:
+        # the user's own code, in their own kernel: builtins are left out for clarity, not for safety
+        wanted = eval(text.strip(), {"__builtins__": {}, "pl": pl})  # noqa: S307
+        if not isinstance(wanted, pl.Expr):
+            raise CompareError(f"this is {type(wanted).__name__}, not an expression: {_EXAMPLE}")
+        names = set(wanted.meta.root_names())
+        if measure is not None and names - set(pairs.columns):
+            pairs = measure()
+        keep = pairs.lazy().with_columns(wanted.alias(_ROW)).select(_ROW).collect()[_ROW]
+    except CompareError:
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise CompareError(f"{type(error).__name__}: {first or _EXAMPLE}") from error
+    if keep.dtype != pl.Boolean:
+        raise CompareError(f"this gives {keep.dtype}, not true or false: {_EXAMPLE}")
+    return pl.lit(keep)
+
+
+def _by_time(pairs: pl.DataFrame, rows: pl.Series, newest: bool) -> pl.Series:
+    started = pairs["started_at"].gather(rows)
+    if not newest and started.null_count() == 0 and started.is_sorted():
+        return rows
+    keys = pl.DataFrame([rows, started])
+    return keys.sort("started_at", descending=newest, nulls_last=True, maintain_order=True)[_ROW]
+
+
+def _by_metric(
+    pairs: pl.DataFrame, rows: pl.Series, name: str, plan: Plan, measure: Measure | None
+) -> Picked:
+    if name not in plan.names():
+        raise CompareError(f"there is no metric {name!r}; there are {', '.join(plan.names())}")
+    metric = plan.metric(name)
+    if measure is not None and columns_of(metric) - set(pairs.columns):
+        pairs = measure()
+    numbered = narrowed(pairs, [metric]).with_row_index(_ROW)
+    drawn = [draw(of_arm, metric, keep=[_ROW]) for of_arm in by_arm(numbered[rows]).values()]
+    found = [each.pairs.select(_ROW).with_columns(*differences(each, plan)) for each in drawn]
+    known = pl.concat(found) if found else pl.DataFrame(schema={_ROW: rows.dtype, "difference": pl.Float64})
+    if known.is_empty():
+        return Picked(rows, pl.repeat(None, len(rows), dtype=pl.Float64, eager=True), name)
+    # each by a stable order: those as different as another keep the order of the record
+    ranked = rows.to_frame().join(known, on=_ROW, how="left", maintain_order="left")
+    ranked = ranked.sort(_EXTENT, descending=True, nulls_last=True, maintain_order=True)
+    return Picked(ranked[_ROW], ranked["difference"], name)
