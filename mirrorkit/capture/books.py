@@ -47,7 +47,7 @@ class Books:
         with self._lock:
             if not self.spending.allows(*expected):
                 return False
-            self.spending = self.spending.reserve(sum(expected))
+            self.spending = self.spending.reserve(*expected)
             return True
 
     def settle(self, expected: float, call: Call | None = None) -> None:

@@ -124,13 +124,15 @@ def cost_by_tokens(price: tuple[float, float], tokens: tuple[int, int] | None) -
 class Spending:
     """What calls besides the primaries have cost, and what those under way will, in US dollars.
 
-    `judged` is the part of `spent` that went to a judge; `priced` counts silent calls whose cost is known.
+    `judged` is the part of `spent` that went to a judge; `priced` counts silent calls whose cost is known, and
+    `begun` those under way, which are expected to cost `reserved`.
     """
 
     limit: float | None = None
     spent: float = 0.0
     priced: int = 0
     reserved: float = 0.0
+    begun: int = 0
     judged: float = 0.0
 
     def allows(self, *expected: float) -> bool:
@@ -146,8 +148,9 @@ class Spending:
     def expect(self, by_tokens: float | None, primary_cost: float | None, has_price: bool = True) -> float:
         """What a silent call will cost: by its price and the primary's tokens, where both are known.
 
-        Where they are not it is the mean so far, and before there is one, what the primary cost. Where that
-        is not known either, it may be all that is left, unless the model has no price at all.
+        Where they are not it is the mean so far, and before there is one, what the primary cost, else the mean
+        of what those under way are expected to. Of the very first it may be all that is left, unless the model
+        has no price at all.
         """
         if by_tokens is not None:
             return by_tokens
@@ -157,19 +160,22 @@ class Spending:
             return primary_cost
         if self.limit is None or not has_price:
             return 0.0
+        if self.reserved > 0 and self.begun:
+            return self.reserved / self.begun
         return max(0.0, self.limit - self.spent - self.reserved)
 
-    def reserve(self, expected: float) -> "Spending":
-        """A call, or a judge's work on a pair, was begun."""
-        return replace(self, reserved=self.reserved + expected)
+    def reserve(self, *expected: float) -> "Spending":
+        """Calls, or a judge's work on a pair, were begun."""
+        return replace(self, reserved=self.reserved + sum(expected), begun=self.begun + len(expected))
 
     def settle(self, expected: float, cost: float | None) -> "Spending":
         """A silent call ended; an unknown cost adds nothing to what is known to be spent."""
         # a hair of floating-point dust must not refuse a call
         reserved = max(0.0, self.reserved - expected)
+        begun = self.begun - 1
         if cost is None:
-            return replace(self, reserved=reserved)
-        return replace(self, spent=self.spent + cost, priced=self.priced + 1, reserved=reserved)
+            return replace(self, reserved=reserved, begun=begun)
+        return replace(self, spent=self.spent + cost, priced=self.priced + 1, reserved=reserved, begun=begun)
 
     def settle_judge(self, expected: float, known_cost: float) -> "Spending":
         """A judge's work on a pair ended, whose price says nothing of a silent call's."""

@@ -30,7 +30,7 @@ _HEADER_WORDS = ("auth", "key", "token", "secret", "cookie", "password", "creden
 _HEADERS = ("headers", "extra_headers", "default_headers")
 _SHORTEST_SECRET = 6
 _DEEPEST = 60
-_MOST_NODES = 1_000_000
+_MOST_NODES = 100_000
 _LONGEST_INT_BITS = 14_000
 
 

@@ -162,7 +162,8 @@ class Dashboard:
             due = glance.closed or (ration.is_due() and (judge or name != "gates"))
             if name in self._stale and due:
                 self._stale.discard(name)
-                made[name] = _tried(name, partial(ration.run, make))
+                # without pairs there is nothing dear, and the ration's first turn is kept for the real one
+                made[name] = _tried(name, partial(ration.run, make) if glance.recorded else make)
         made["counters"] = _tried("counters", lambda: board.counters(glance))
         made["spend"] = _tried("spend", lambda: board.spend(glance, self._tally))
         if "charts" in made:

@@ -202,7 +202,7 @@ def _further(row: Mapping[str, Any]) -> str:
     if "net of control" in estimand:
         how, of_pairs = ("by", "") if row["metric"] == "similarity" else ("in", " of the pairs")
         return (
-            f"Asked twice, the primary differs from itself {how} {primary}{of_pairs}; "
-            f"the silent model differs from it {how} {silent}."
+            f"Where the primary was asked twice, it differs from itself {how} {primary}{of_pairs}; "
+            f"there the silent model differs from it {how} {silent}."
         )
     return ""

@@ -106,8 +106,8 @@ class Reader:
                 self._undo()
             elif deed in ("vote", "skip", "note"):
                 self._say(deed, message)
-        except (MirrorError, OSError) as error:
-            self._message = f"not done: {error}"
+        except Exception as error:  # there is no cell to raise it in: the page is where it is seen
+            self._message = on_one_line(f"not done: {error or type(error).__name__}", 400)
 
     def view(self) -> dict[str, Any]:
         """All that the page draws, as data: short rows of one page, and the texts of one pair."""

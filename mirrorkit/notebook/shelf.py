@@ -17,6 +17,9 @@ from mirrorkit.records import CONTROL
 OLDEST, NEWEST = "oldest", "newest"
 ALL_OK = "ok"
 
+_NAME = 200
+"""Characters of the longest name that is offered for choice."""
+
 _ROW, _EXTENT = "row", "extent"
 _TOLD_APART = ("status", "output", "tool_calls")
 _EXAMPLE = 'give a Polars expression such as pl.col("silent_latency_s") > 2'
@@ -83,13 +86,13 @@ def pick(pairs: pl.DataFrame, query: Query, plan: Plan, measure: Measure | None 
 
 def arms_of(pairs: pl.DataFrame) -> list[str]:
     """The arms that can be asked for, `control` last."""
-    return [arm for arm in arms(pairs) if arm is not None]
+    return [arm for arm in arms(pairs) if arm is not None and len(arm) <= _NAME]
 
 
 def tags_of(pairs: pl.DataFrame, most: int = 100) -> list[str]:
     """The most frequent tags, by name."""
-    counts = pairs["tags"].explode().drop_nulls().value_counts(sort=True)
-    return sorted(counts["tags"].head(most).to_list())
+    counts = pairs["tags"].explode().drop_nulls().value_counts(sort=True)["tags"]
+    return sorted(counts.filter(counts.str.len_chars() <= _NAME).head(most).to_list())
 
 
 def statuses_of(pairs: pl.DataFrame) -> list[str]:
@@ -126,7 +129,7 @@ def _conditions(pairs: pl.DataFrame, query: Query) -> list[pl.Expr]:
     wanted = []
     if query.arm is not None:
         wanted.append(pl.col("arm") == query.arm)
-    elif arms_of(pairs) != [CONTROL]:
+    elif arms(pairs) != [CONTROL]:
         wanted.append(pl.col("arm").ne_missing(CONTROL))  # where the primary differs from itself
     if query.tag is not None:
         wanted.append(pl.col("tags").list.contains(query.tag))

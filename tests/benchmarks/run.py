@@ -1,6 +1,7 @@
 """All benches, or those that are named, each in a process of its own: tables, and one JSON file.
 
-    python tests/benchmarks/run.py [load] [cpu] [record] [compare] [charts] [browser] [--quick] [--json PATH]
+    python tests/benchmarks/run.py [load] [cpu] [record] [compare] [charts] [browser] [dashboard]
+        [--quick] [--json PATH]
 
 Run it while the machine does nothing else. `--quick` only shows that the benches run.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-NAMES = ("load", "cpu", "record", "compare", "charts", "browser")
+NAMES = ("load", "cpu", "record", "compare", "charts", "browser", "dashboard")
 QUICK = {"compare": ["--pairs", "20000", "--rounds", "1"]}
 """How the benches that know no --quick are run quickly."""
 

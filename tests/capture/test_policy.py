@@ -268,3 +268,11 @@ def test_a_call_whose_cost_nobody_knows_may_cost_all_that_is_left() -> None:
     # a model without a price costs nothing that could be known, nor does one without a limit
     assert spending.expect(None, None, has_price=False) == 0.0
     assert Spending().expect(None, None) == 0.0
+
+
+def test_a_call_of_unknown_cost_is_expected_to_cost_what_those_under_way_do() -> None:
+    """A primary that failed says nothing of tokens: one such is not to close the budget for all others."""
+    under_way = Spending(limit=1.0).reserve(0.01, 0.03)
+    assert under_way.expect(None, None) == pytest.approx(0.02)
+    assert Spending(limit=1.0).expect(None, None) == 1.0
+    assert under_way.settle(0.01, None).settle(0.03, None).expect(None, None) == pytest.approx(1.0)

@@ -220,6 +220,15 @@ class TestJson:
         for _ in range(50_000):
             deep = [deep]
         assert "[too deep]" in str(Scrubber().json(deep))
+
+    def test_one_value_in_very_many_places_is_written_in_some_of_them(self) -> None:
+        value: list[Any] = ["x"]
+        for _ in range(40):
+            value = [value, value]
+        seen = Scrubber().json(value)
+        assert seen is not None
+        assert "[too deep]" in seen
+        assert len(seen) < 1_000_000
         while deep:  # taken apart by hand: freeing it in one go recurses too
             deep = deep[0]
 

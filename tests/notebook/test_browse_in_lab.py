@@ -191,7 +191,12 @@ def test_pairs_are_read_and_voted_on_by_key(opened: Driver, page: Any, tmp_path:
     opened.says(".place", "Pair 6 of 12")
     assert "None" in opened.run("print(recording.frame['preference'].drop_nulls().to_list() or None)")
 
-    # none of these keys was JupyterLab's: j and k choose cells there, 1 to 3 make them headings, u, n, f ...
+    # none of these keys was JupyterLab's, where b adds a cell, x cuts one, m and 1 make it Markdown
+    opened.root.locator(".place").click()
+    for key in ("a", "b", "x", "m", "d", "d", "y", "Enter", "Shift+Enter"):
+        opened.press(key)
+    types = page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets.map(cell => cell.model.type)")
+    assert set(types) == {"code"}
     assert page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets.length") == cells
     assert page.foreign == []
     assert page.errors == []

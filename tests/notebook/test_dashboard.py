@@ -322,6 +322,23 @@ class TestWhenItLooks:
         assert stage.tick() == {"gates"}
         assert "Over 400 pairs" in stage.dashboard.parts["gates"]
 
+    def test_the_first_pairs_are_the_free_turn_though_it_ticked_before_there_were_any(self) -> None:
+        scene = Scene(pairs(0))
+        stage = Stage(scene)
+        assert "gates" in stage.tick()
+        work = scene.compare
+
+        def slow() -> Any:
+            stage.work += 1.0
+            stage.time += 1.0
+            return work()
+
+        scene.compare = slow  # type: ignore[method-assign]
+        scene.grow(10)
+        assert "gates" in stage.tick()
+        scene.grow(10)
+        assert "gates" in stage.tick()
+
     def test_a_busy_machine_is_rested_for_as_long_as_it_took(self) -> None:
         clock, work = iter([0.0, 0.0, 0.0, 8.0, 15.9, 16.0]), iter([0.0, 0.0, 0.0, 0.1])
         ration = Ration(0.1, clock.__next__, work.__next__)

@@ -115,6 +115,6 @@ def test_what_further_rows_add_is_said_too() -> None:
         " One call in 20 takes longer than 0.500 s with the primary, 0.300 s with the silent model."
     )
     assert meaning(row("identical", 0.4), [net]).endswith(
-        " Asked twice, the primary differs from itself in 10.0 % of the pairs; "
-        "the silent model differs from it in 60.0 %."
+        " Where the primary was asked twice, it differs from itself in 10.0 % of the pairs; "
+        "there the silent model differs from it in 60.0 %."
     )

@@ -195,9 +195,10 @@ def test_no_pairs_is_no_error() -> None:
     assert reader.pair_id is None
 
 
-def test_a_label_that_cannot_be_set_is_told_of() -> None:
+@pytest.mark.parametrize("error", [OSError("the disk is full"), RuntimeError("the disk is full")])
+def test_a_label_that_cannot_be_set_is_told_of(error: Exception) -> None:
     def broken(*_: Any) -> None:
-        raise OSError("the disk is full")
+        raise error
 
     reader = Reader(lambda: frame(2), broken)
     reader.do({"do": "vote", "pair": "p0", "choice": "tie"})

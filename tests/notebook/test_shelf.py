@@ -70,6 +70,12 @@ def test_tags_and_statuses_and_votes_filter() -> None:
     assert ids(pairs, unvoted=True, tag="b") == ["p0"]
 
 
+def test_a_name_that_is_a_novel_is_not_offered() -> None:
+    pairs = frame(2, tags=[["x" * 1_000_000], ["a"]], arm=["y" * 1_000_000, "b"])
+    assert (tags_of(pairs), arms_of(pairs)) == (["a"], ["b"])
+    assert ids(pairs) == ["p0", "p1"]
+
+
 def test_pairs_differ_by_text_tool_calls_or_status_and_nothing_is_no_difference() -> None:
     pairs = frame(
         5,
