@@ -114,7 +114,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from mirrorkit.notebook import pages
+    from mirrorkit.notebook.page import pages
     from mirrorkit.recording import load
 
     pages.check(args.out)  # before the work, not after it

@@ -149,7 +149,7 @@ class Readable(ABC):
         'p1'
         """
         from mirrorkit.notebook.browser import PairBrowser
-        from mirrorkit.notebook.reader import Reader
+        from mirrorkit.notebook.reading.reader import Reader
 
         looked = self._remembered()
         # what `compare` has worked out is of all pairs, where those of `frame` may be the newest alone

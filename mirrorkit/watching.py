@@ -20,7 +20,7 @@ from mirrorkit.recording import Readable
 from mirrorkit.store.frame import FrameStore
 
 if TYPE_CHECKING:
-    from mirrorkit.notebook.gauges import Glance
+    from mirrorkit.notebook.live.gauges import Glance
 
 _SAID = ("labelled_at", "judged_at")
 
@@ -78,7 +78,7 @@ class Watched:
 
     def glance(self) -> "Glance | None":
         """What is cheap to know of the session; None if it is gone."""
-        from mirrorkit.notebook.gauges import Glance
+        from mirrorkit.notebook.live.gauges import Glance
 
         session = self._session()
         if session is None:

@@ -34,6 +34,7 @@ HOMES = {
     "openai": ("capture/adapter.py", "capture/observe.py"),
     "plotly": ("notebook/", "comparison.py"),
     "ipywidgets": ("notebook/",),
+    "anywidget": ("notebook/",),
     "nest_asyncio": ("notebook/",),
     "nest_asyncio2": ("notebook/",),
     "tqdm": ("notebook/",),
@@ -42,7 +43,17 @@ HOMES = {
     "yaml": ("capture/config.py",),
 }
 # imported inside the function that uses them, or `import mirrorkit` would pay for them
-HEAVY = ("plotly", "ipywidgets", "tqdm", "aiohttp", "nest_asyncio", "nest_asyncio2", "IPython", "scipy")
+HEAVY = (
+    "plotly",
+    "ipywidgets",
+    "anywidget",
+    "tqdm",
+    "aiohttp",
+    "nest_asyncio",
+    "nest_asyncio2",
+    "IPython",
+    "scipy",
+)
 # files of ours that are made of a heavy package, and so are as heavy
 LADEN = {"notebook/chart.py": "plotly"}
 

@@ -124,8 +124,8 @@ def cost_by_tokens(price: tuple[float, float], tokens: tuple[int, int] | None) -
 class Spending:
     """What calls besides the primaries have cost, and what those under way will, in US dollars.
 
-    `judged` is the part of `spent` that went to a judge; `priced` counts silent calls whose cost is known, and
-    `begun` those under way, which are expected to cost `reserved`.
+    `judged` is the part of `spent` that went to a judge; `priced` counts silent calls whose cost is known,
+    and `begun` those under way, which are expected to cost `reserved`.
     """
 
     limit: float | None = None
@@ -148,9 +148,9 @@ class Spending:
     def expect(self, by_tokens: float | None, primary_cost: float | None, has_price: bool = True) -> float:
         """What a silent call will cost: by its price and the primary's tokens, where both are known.
 
-        Where they are not it is the mean so far, and before there is one, what the primary cost, else the mean
-        of what those under way are expected to. Of the very first it may be all that is left, unless the model
-        has no price at all.
+        Where they are not it is the mean so far, and before there is one, what the primary cost, else the
+        mean of what those under way are expected to. Of the very first it may be all that is left, unless the
+        model has no price at all.
         """
         if by_tokens is not None:
             return by_tokens

@@ -10,8 +10,8 @@ from typing import Any
 import anywidget
 import traitlets
 
-from mirrorkit.notebook import still
-from mirrorkit.notebook.reader import Reader
+from mirrorkit.notebook.reading import still
+from mirrorkit.notebook.reading.reader import Reader
 
 _STATIC = Path(__file__).parent / "static"
 

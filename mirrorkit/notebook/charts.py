@@ -12,9 +12,10 @@ from mirrorkit.compare.metrics import usable
 from mirrorkit.compare.plan import DEFAULT_ALPHA
 from mirrorkit.compare.prices import savings, split_of
 from mirrorkit.compare.selection import SIDES, arms, of_arm
-from mirrorkit.notebook import bars, density, failures, forest, lags, panels, parts, percentiles, theme, words
-from mirrorkit.notebook import trajectory as settling
+from mirrorkit.notebook import theme, words
 from mirrorkit.notebook.compared import Compared
+from mirrorkit.notebook.figures import bars, density, failures, forest, lags, panels, parts, percentiles
+from mirrorkit.notebook.figures import trajectory as settling
 from mirrorkit.records import CONTROL
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import polars as pl
 
 from mirrorkit.capture.lifetime import at_exit
 from mirrorkit.compare import wording
-from mirrorkit.notebook import board
 from mirrorkit.notebook.compared import Compared
-from mirrorkit.notebook.gauges import Glance, Tally
+from mirrorkit.notebook.live import board
+from mirrorkit.notebook.live.gauges import Glance, Tally
 
 EVERY_S = 0.5
 """Seconds between two ticks."""
@@ -23,7 +23,7 @@ EVERY_S = 0.5
 SHARE = 0.04
 """How much of the time the charts may take, and the gates: what is dear is done as much more rarely."""
 
-_FILES = Path(__file__).parent
+_FILES = Path(__file__).parent / "static"
 _JOIN_S = 2.0
 
 Show = Callable[[Mapping[str, str]], object]

@@ -11,12 +11,13 @@ import polars as pl
 from mirrorkit.compare import wording
 from mirrorkit.compare.selection import SIDES, arms, of_arm
 from mirrorkit.errors import CompareError
-from mirrorkit.notebook import charts, display, pages, words
-from mirrorkit.notebook.cases import cases
+from mirrorkit.notebook import charts, display, words
 from mirrorkit.notebook.compared import Compared
-from mirrorkit.notebook.meanings import meanings
-from mirrorkit.notebook.redaction import Redaction
-from mirrorkit.notebook.sliced import slices
+from mirrorkit.notebook.page import pages
+from mirrorkit.notebook.page.cases import cases
+from mirrorkit.notebook.page.meanings import meanings
+from mirrorkit.notebook.page.redaction import Redaction
+from mirrorkit.notebook.page.sliced import slices
 from mirrorkit.records import CONTROL
 
 if TYPE_CHECKING:

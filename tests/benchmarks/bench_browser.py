@@ -20,7 +20,7 @@ from typing import Any
 from bench_record import Maker
 from tables import Goal, finish, show, three
 
-from mirrorkit.notebook.reader import Reader
+from mirrorkit.notebook.reading.reader import Reader
 from mirrorkit.store.frame import FrameStore
 
 AT_ONCE = 5_000

@@ -20,9 +20,9 @@ from bench_record import Maker
 from tables import Goal, finish, show, three
 
 import mirrorkit as mk
-from mirrorkit.notebook import board
 from mirrorkit.notebook.dashboard import Dashboard, Ticker
-from mirrorkit.notebook.gauges import Tally
+from mirrorkit.notebook.live import board
+from mirrorkit.notebook.live.gauges import Tally
 from mirrorkit.simulator import Simulator
 from mirrorkit.watching import Watched
 

@@ -17,7 +17,8 @@ from mirrorkit.compare.measured import measured
 from mirrorkit.compare.plan import Plan
 from mirrorkit.compare.rows import TABLE
 from mirrorkit.comparison import Comparison, compare
-from mirrorkit.notebook import charts, forest, panels, theme
+from mirrorkit.notebook import charts, theme
+from mirrorkit.notebook.figures import forest, panels
 from mirrorkit.records import SCHEMA, Call, Pair
 
 VIEWS: list[Callable[[Comparison], Any]] = [

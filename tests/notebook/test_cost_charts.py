@@ -9,7 +9,7 @@ import pytest
 
 from mirrorkit.compare.prices import Saving, split_of
 from mirrorkit.comparison import Comparison, compare
-from mirrorkit.notebook import bars
+from mirrorkit.notebook.figures import bars
 from mirrorkit.store.files import conform
 
 STARTED = datetime(2026, 11, 2, tzinfo=UTC)

@@ -20,15 +20,16 @@ from polars.testing import assert_frame_equal
 
 import mirrorkit as mk
 from mirrorkit.capture.policy import Funnel, Spending
-from mirrorkit.notebook import board, dashboard
-from mirrorkit.notebook.band import band
+from mirrorkit.notebook import dashboard
 from mirrorkit.notebook.dashboard import Dashboard, Ration, Ticker
-from mirrorkit.notebook.gauges import LATEST, Bill, Glance, Tally, Times
+from mirrorkit.notebook.live import board
+from mirrorkit.notebook.live.band import band
+from mirrorkit.notebook.live.gauges import LATEST, Bill, Glance, Tally, Times
 from mirrorkit.records import SCHEMA
 from mirrorkit.simulator import Reply
 
 HOSTILE = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>\u202e\x1b[31m"
-SCRIPT = (Path(dashboard.__file__).parent / "dashboard.js").read_text(encoding="utf-8")
+SCRIPT = (Path(dashboard.__file__).parent / "static" / "dashboard.js").read_text(encoding="utf-8")
 
 
 def pairs(count: int, start: int = 0, **columns: Any) -> pl.DataFrame:

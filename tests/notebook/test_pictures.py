@@ -1,6 +1,6 @@
 """The pictures of the README, taken of a real run in a real JupyterLab.
 
-Where the variable MIRRORKIT_PICTURES names a folder, they are kept there: `notebooks/pictures` is the README's.
+Where the variable MIRRORKIT_PICTURES names a folder, they are kept there; the README's is notebooks/pictures.
 """
 
 import os

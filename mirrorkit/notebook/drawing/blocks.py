@@ -14,13 +14,13 @@ _CELLS = 20_000
 _NUMBERS = re.compile(r"[\d.]+")
 _CONTRAST = "rgba(255, 255, 255, 0.6)"
 _HATCHES = {"/": "/", "\\": "\\", "x": "/\\", "-": "-", "|": "|", "+": "-|"}
-_RAMP = [[0.0, "rgba(0, 114, 178, 0.05)"], [1.0, "rgb(0, 114, 178)"]]
+_RAMP = ((0.0, "rgba(0, 114, 178, 0.05)"), (1.0, "rgb(0, 114, 178)"))
 
 
 class Bar(NamedTuple):
     """One bar in the measures of its axes: across its length from `side` to `side_end`."""
 
-    index: int
+    place: int
     side: float
     side_end: float
     base: float
@@ -105,18 +105,18 @@ def draw_bars(
         if sides is None or ends is None:
             continue
         (left, right), (top, bottom) = (ends, sides) if is_flat(trace) else (sides, ends)
-        fill = svg.color(each(marker.get("color"), bar.index, None), tint)
-        rim = each(edge.get("width"), bar.index, 0) or None
-        seen = as_number(each(marker.get("opacity"), bar.index, 1))
+        fill = svg.color(each(marker.get("color"), bar.place, None), tint)
+        rim = each(edge.get("width"), bar.place, 0) or None
+        seen = as_number(each(marker.get("opacity"), bar.place, 1))
         box = _box(left, right, top, bottom)
         shapes.append(
             svg.tag(
                 "rect", class_="bar", **box, fill=fill, opacity=None if seen in (1, None) else f"{seen:.3g}",
-                stroke=svg.color(each(edge.get("color"), bar.index, None), fill) if rim else None,
+                stroke=svg.color(each(edge.get("color"), bar.place, None), fill) if rim else None,
                 stroke_width=rim,
             )
         )  # fmt: skip
-        shapes += hatched(marker, bar.index, box)
+        shapes += hatched(marker, bar.place, box)
         texts += _text(trace, bar, (left, right, top, bottom), font)
     return shapes, texts
 
@@ -163,7 +163,7 @@ def _box(x0: float, x1: float, y0: float, y1: float) -> dict[str, float]:
 def _text(
     trace: Trace, bar: Bar, box: tuple[float, float, float, float], font: Mapping[str, Any]
 ) -> list[str]:
-    text, place = each(trace.get("text"), bar.index, ""), each(trace.get("textposition"), bar.index, "auto")
+    text, place = each(trace.get("text"), bar.place, ""), each(trace.get("textposition"), bar.place, "auto")
     if text == "" or place == "none":
         return []
     left, right, top, bottom = box

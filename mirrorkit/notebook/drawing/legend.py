@@ -141,9 +141,10 @@ def _swatch(trace: Trace, tint: str, x: float, y: float) -> list[str]:
     drawn = mode(trace)
     out = []
     if str(trace.get("fill") or "none") != "none":
-        fill = {"fill": svg.color(trace.get("fillcolor"), stroke)}
-        fill |= {} if trace.get("fillcolor") else {"fill_opacity": "0.5"}
-        out.append(svg.tag("rect", x=x + 3, y=y - 4, width=_SWATCH - 6, height=10, **fill))
+        inside = svg.color(trace.get("fillcolor"), stroke)
+        paler = None if trace.get("fillcolor") else "0.5"
+        box = {"x": x + 3, "y": y - 4, "width": _SWATCH - 6, "height": 10}
+        out.append(svg.tag("rect", **box, fill=inside, fill_opacity=paler))
     if "lines" in drawn and line.get("width") != 0:
         thick = min(float(line.get("width") or 2), 10.0)
         out.append(
@@ -189,9 +190,9 @@ def color_bar(trace: Trace, scale: Mapping[str, Any], layout: Layout, page: Page
             y = top + high - (high * (at - low) / (most - low) if most > low else 0)
             out.append(svg.label(text, left + _BAR + 4, y, across="start", **look))
     told = said.get("title")
-    text = told.get("text") if isinstance(told, Mapping) else told
-    if text:
-        out.append(svg.label(text, left, top - 4, across="start", down="bottom", **look))
+    name = told.get("text") if isinstance(told, Mapping) else told
+    if name:
+        out.append(svg.label(name, left, top - 4, across="start", down="bottom", **look))
     return [svg.tag("g", *out, class_="colorbar")]
 
 

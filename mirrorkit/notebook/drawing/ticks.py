@@ -40,8 +40,13 @@ _STEPS_S = (
     3600,
     7200,
     10_800,
+    21_600,
+    43_200,
+    _DAY,
+    2 * _DAY,
+    7 * _DAY,
+    14 * _DAY,
 )
-_STEPS_S += (21_600, 43_200, _DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY)
 _POWERS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
@@ -69,12 +74,11 @@ def ticks(axis: Axis, size: float) -> list[Tick]:
 def _every(axis: Axis) -> Iterator[Tick]:
     values = axis.look.get("tickvals")
     if values is not None and axis.look.get("tickmode", "array") == "array":
-        texts = axis.look.get("ticktext")
+        texts = axis.look.get("ticktext") or ()
         for index, value in enumerate(values):
             at = axis.measure(value)
             if at is not None:
-                given = texts is not None and index < len(texts)
-                yield Tick(at, str(texts[index]) if given else _written(axis, value))
+                yield Tick(at, str(texts[index]) if index < len(texts) else _written(axis, value))
     elif axis.kind == "category":
         yield from (Tick(place, name) for name, place in axis.names.items())
     elif axis.kind == "date":

@@ -13,7 +13,15 @@ from mirrorkit.compare.measured import measured
 from mirrorkit.compare.metrics import Metric
 from mirrorkit.compare.plan import Plan
 from mirrorkit.errors import CompareError
-from mirrorkit.notebook.shelf import Query, arms_of, difference_words, pick, statuses_of, tags_of, with_said
+from mirrorkit.notebook.reading.shelf import (
+    Query,
+    arms_of,
+    difference_words,
+    pick,
+    statuses_of,
+    tags_of,
+    with_said,
+)
 from mirrorkit.records import CONTROL
 from mirrorkit.store.files import conform
 

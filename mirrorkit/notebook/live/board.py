@@ -7,9 +7,9 @@ from math import floor, log10
 
 from mirrorkit.compare import wording
 from mirrorkit.notebook import theme, words
-from mirrorkit.notebook.band import band
 from mirrorkit.notebook.compared import Compared
-from mirrorkit.notebook.gauges import Arm, Failure, Glance, Tally, Times
+from mirrorkit.notebook.live.band import band
+from mirrorkit.notebook.live.gauges import Arm, Failure, Glance, Tally, Times
 from mirrorkit.records import CONTROL
 
 PARTS = ("head", "counters", "spend", "charts", "gates", "errors")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.notebook.redaction import LEFT_OUT, Redaction
+from mirrorkit.notebook.page.redaction import LEFT_OUT, Redaction
 
 SECRET = 'Ada "Ä" King'
 TEXT = st.text(max_size=5) | st.just(SECRET)

@@ -9,10 +9,10 @@ import polars as pl
 from mirrorkit.compare.measured import Kept, measured
 from mirrorkit.compare.plan import Plan
 from mirrorkit.errors import CompareError, MirrorError
-from mirrorkit.notebook import sides
-from mirrorkit.notebook.ballot import Ballot, Choice, Label, Said, preferred, silent_is_left
 from mirrorkit.notebook.plain import on_one_line
-from mirrorkit.notebook.shelf import (
+from mirrorkit.notebook.reading import sides
+from mirrorkit.notebook.reading.ballot import Ballot, Choice, Label, Said, preferred, silent_is_left
+from mirrorkit.notebook.reading.shelf import (
     NEWEST,
     OLDEST,
     Query,

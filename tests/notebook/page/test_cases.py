@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from mirrorkit.comparison import compare
-from mirrorkit.notebook.cases import MOST_CHARACTERS, cases
-from mirrorkit.notebook.redaction import Redaction
+from mirrorkit.notebook.page.cases import MOST_CHARACTERS, cases
+from mirrorkit.notebook.page.redaction import Redaction
 from mirrorkit.records import CONTROL, SCHEMA, Call, Pair
 
 ASKED = "What is it about?"

@@ -6,7 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mirrorkit.notebook import charts, failures
+from mirrorkit.notebook import charts
+from mirrorkit.notebook.figures import failures
 from mirrorkit.store.files import conform
 
 START = datetime(2026, 11, 1, 9, tzinfo=UTC)

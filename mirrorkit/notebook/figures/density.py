@@ -10,8 +10,8 @@ from mirrorkit.compare import wording
 from mirrorkit.compare.metrics import usable
 from mirrorkit.compare.selection import SIDES
 from mirrorkit.notebook import theme
-from mirrorkit.notebook.parts import Part, silent_parts
-from mirrorkit.notebook.prompts import last_prompt
+from mirrorkit.notebook.figures.parts import Part, silent_parts
+from mirrorkit.notebook.figures.prompts import last_prompt
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

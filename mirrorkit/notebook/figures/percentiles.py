@@ -10,7 +10,7 @@ import polars as pl
 from mirrorkit.compare.metrics import usable
 from mirrorkit.compare.statistics import betting
 from mirrorkit.notebook import theme
-from mirrorkit.notebook.parts import Part, silent_parts
+from mirrorkit.notebook.figures.parts import Part, silent_parts
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

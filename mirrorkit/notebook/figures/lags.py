@@ -10,9 +10,10 @@ import polars as pl
 from mirrorkit.compare import wording
 from mirrorkit.compare.evidence import Floats
 from mirrorkit.compare.selection import SIDES
-from mirrorkit.notebook import panels, theme
-from mirrorkit.notebook.parts import Part, both_sides, each_call_once, silent_parts
-from mirrorkit.notebook.timeline import MOST, Timeline, timeline
+from mirrorkit.notebook import theme
+from mirrorkit.notebook.figures import panels
+from mirrorkit.notebook.figures.parts import Part, both_sides, each_call_once, silent_parts
+from mirrorkit.notebook.figures.timeline import MOST, Timeline, timeline
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -11,7 +11,7 @@ from mirrorkit.compare.selection import SIDES
 from mirrorkit.notebook import differences
 from mirrorkit.notebook.compared import Compared
 from mirrorkit.notebook.differences import CallRow, FieldChange, ToolCall, Turn
-from mirrorkit.notebook.redaction import Redaction
+from mirrorkit.notebook.page.redaction import Redaction
 from mirrorkit.notebook.visible import cut, marked, more, visible
 
 MOST_CHARACTERS = 3_000

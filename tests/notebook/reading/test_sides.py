@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.notebook import still
 from mirrorkit.notebook.plain import on_one_line, plain
-from mirrorkit.notebook.sides import FIRST, STEP, shown, snippet
+from mirrorkit.notebook.reading import still
+from mirrorkit.notebook.reading.sides import FIRST, STEP, shown, snippet
 
 WHO = "name-of-a-model"
 

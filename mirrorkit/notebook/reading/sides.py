@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mirrorkit.compare import wording
-from mirrorkit.notebook.ballot import place_of
 from mirrorkit.notebook.differences import CallRow, FieldChange, calls, conversation, fields, words
 from mirrorkit.notebook.plain import on_one_line, plain
+from mirrorkit.notebook.reading.ballot import place_of
 
 FIRST = 20_000
 """Characters of a text that are shown, and compared, at first."""

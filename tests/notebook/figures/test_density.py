@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.notebook import charts, density
+from mirrorkit.notebook import charts
+from mirrorkit.notebook.figures import density
 from mirrorkit.store.files import conform
 
 

@@ -10,7 +10,7 @@ import pytest
 from mirrorkit.compare.statistics import betting
 from mirrorkit.comparison import compare
 from mirrorkit.notebook import charts
-from mirrorkit.notebook.percentiles import line_of
+from mirrorkit.notebook.figures.percentiles import line_of
 from mirrorkit.store.files import conform
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from mirrorkit.compare.metrics import usable
 from mirrorkit.compare.selection import FAILED
 from mirrorkit.notebook import theme
-from mirrorkit.notebook.parts import Part, both_sides, each_call_once, silent_parts
+from mirrorkit.notebook.figures.parts import Part, both_sides, each_call_once, silent_parts
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

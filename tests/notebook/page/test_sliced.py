@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from mirrorkit.comparison import compare
-from mirrorkit.notebook.sliced import MOST, slices
+from mirrorkit.notebook.page.sliced import MOST, slices
 from mirrorkit.records import CONTROL, SCHEMA, Call, Pair
 
 

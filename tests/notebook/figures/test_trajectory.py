@@ -11,7 +11,8 @@ import pytest
 from mirrorkit.compare.metrics import Metric
 from mirrorkit.comparison import Comparison, compare
 from mirrorkit.errors import CompareError
-from mirrorkit.notebook import theme, trajectory
+from mirrorkit.notebook import theme
+from mirrorkit.notebook.figures import trajectory
 from mirrorkit.store.files import conform
 
 STARTED = datetime(2026, 11, 2, tzinfo=UTC)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrorkit.errors import LabelError
-from mirrorkit.notebook.ballot import Ballot, Choice, Said, place_of, preferred, silent_is_left
+from mirrorkit.notebook.reading.ballot import Ballot, Choice, Said, place_of, preferred, silent_is_left
 
 
 class Labels:

@@ -9,8 +9,8 @@ import polars as pl
 from mirrorkit.compare import wording
 from mirrorkit.compare.selection import FAILED, FINISHED
 from mirrorkit.notebook import theme
-from mirrorkit.notebook.parts import Part, each_call_once, silent_parts
-from mirrorkit.notebook.timeline import Timeline, timeline
+from mirrorkit.notebook.figures.parts import Part, each_call_once, silent_parts
+from mirrorkit.notebook.figures.timeline import Timeline, timeline
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mirrorkit.compare.metrics import BUILT_IN
-from mirrorkit.notebook.meanings import meaning
+from mirrorkit.notebook.page.meanings import meaning
 
 
 def row(

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrorkit.errors import CompareError
-from mirrorkit.notebook.ballot import silent_is_left
-from mirrorkit.notebook.reader import Reader
-from mirrorkit.notebook.sides import FIRST
+from mirrorkit.notebook.reading.ballot import silent_is_left
+from mirrorkit.notebook.reading.reader import Reader
+from mirrorkit.notebook.reading.sides import FIRST
 from mirrorkit.records import SCHEMA
 from mirrorkit.store.files import conform
 from mirrorkit.store.frame import FrameStore

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.notebook.timeline import MOST, timeline
+from mirrorkit.notebook.figures.timeline import MOST, timeline
 
 MOMENTS = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))
 

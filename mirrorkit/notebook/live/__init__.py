@@ -1,0 +1,1 @@
+"""The dashboard's inside: what it counts, and what of it is shown."""

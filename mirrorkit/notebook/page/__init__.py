@@ -1,0 +1,1 @@
+"""The report's parts: the page, the example pairs, what effects mean."""
