@@ -55,7 +55,7 @@ HEAVY = (
     "scipy",
 )
 # files of ours that are made of a heavy package, and so are as heavy
-LADEN = {"notebook/chart.py": "plotly"}
+LADEN = {"notebook/chart.py": "plotly", "notebook/browser.py": "anywidget"}
 
 
 class Import(NamedTuple):

@@ -68,6 +68,7 @@ def test_a_plain_script_that_simply_ends_records_every_pair(sim: Any, tmp_path: 
     assert sim.count("gpt-4o-mini") == 5
 
 
+@pytest.mark.slow
 def test_asyncio_run_that_returns_at_once_still_ends_with_every_pair(
     sim: Any, tmp_path: Path, isolation: str
 ) -> None:

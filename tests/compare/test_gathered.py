@@ -120,7 +120,7 @@ def mixed(recorded) -> Callable[[int], pl.DataFrame]:
     "asked",
     [
         {},
-        {"outputs": False},
+        pytest.param({"outputs": False}, marks=pytest.mark.slow),
         {"metrics": OWN, "gates": {"brief": 0.5, "latency": 1.1}},
         {"metrics": OWN, "outputs": False},
         {"ignore": ["$.b"], "clean": str.upper, "tolerance": 0.6, "slo_s": 1.2, "alpha": 0.1},
@@ -140,6 +140,7 @@ def test_nor_on_how_they_are_read(mixed, way: Lazily, tmp_path: Path) -> None:
     assert told(compare(way(frame, tmp_path / "x.parquet"), metrics=OWN)) == told(compare(frame, metrics=OWN))
 
 
+@pytest.mark.slow
 def test_nor_on_how_many_there_are(mixed, lazily) -> None:
     frame = mixed(ROWS + 500)
     asked: dict[str, Any] = {"metrics": OWN, "progress": False}
