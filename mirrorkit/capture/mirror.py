@@ -16,7 +16,7 @@ from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.capture.exchange import Asked, Exchange, request_of
 from mirrorkit.capture.frames import Ended, Plan, pack_plan
 from mirrorkit.capture.observe import Pricer, Seen
-from mirrorkit.capture.policy import Funnel, Policy, Reason, cost_by_tokens
+from mirrorkit.capture.policy import Funnel, Policy, Reason, cost_by_tokens, guessed_tokens
 from mirrorkit.capture.record import Recorder, RequestRecord
 from mirrorkit.capture.remote import Remote
 from mirrorkit.capture.room import Room
@@ -264,7 +264,7 @@ class Mirror:
         arms = self.arms(asked.request, picked)
         if not arms:
             return "no_silent_model"
-        expected = {arm: self._expected(group, primary) for arm, group in arms.items()}
+        expected = {arm: self._expected(group, primary, asked) for arm, group in arms.items()}
         if not self.books.reserve(tuple(expected.values())):
             return "over_budget"
         record = RequestRecord(self._recorder, asked.request, asked.copied)
@@ -314,7 +314,7 @@ class Mirror:
                     self.books.settle(expected[call.arm])
                     self._under_way.leave(started_at, call.arm)
 
-    def _expected(self, group: str, primary: Seen) -> float:
+    def _expected(self, group: str, primary: Seen, asked: Asked) -> float:
         """What a silent call of this group will cost, in US dollars, as far as can be told beforehand."""
         if self.policy.budget_usd is None:
             return 0.0
@@ -322,7 +322,9 @@ class Mirror:
         tokens = None if usage is None else (usage.input_tokens, usage.output_tokens)
         price = self.adapter.token_price(group)
         by_tokens = cost_by_tokens(price, tokens)
-        return self.books.spending.expect(by_tokens, primary.response_cost, has_price=price != (0.0, 0.0))
+        guess = cost_by_tokens(price, guessed_tokens(asked.copied)) if tokens is None else None
+        has_price = price != (0.0, 0.0)
+        return self.books.spending.expect(by_tokens, primary.response_cost, has_price, guess)
 
     def _located(self, request: Request, seen: Seen, picked: str | None) -> tuple[Seen, str | None]:
         """What was seen of a primary, and the deployment last picked in the requested group.

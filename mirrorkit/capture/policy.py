@@ -1,15 +1,20 @@
 """What is mirrored and what is not: pure decisions, and the counts of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 from mirrorkit.errors import ConfigError
 
 Reason = Literal[
     "sampled_out", "filtered", "over_budget", "saturated", "no_silent_model", "cancelled", "faulted"
 ]
+
+_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_LONG_ANSWER = 1_000
+"""Tokens of an answer to a request that sets no limit."""
 
 
 def unit_hash(*parts: object) -> float:
@@ -120,6 +125,20 @@ def cost_by_tokens(price: tuple[float, float], tokens: tuple[int, int] | None) -
     return price[0] * tokens[0] + price[1] * tokens[1]
 
 
+def guessed_tokens(request: Mapping[str, Any]) -> tuple[int, int]:
+    """About how many tokens a request takes, given and made, before any answer has told: not too few.
+
+    >>> guessed_tokens({"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 50})
+    (13, 50)
+    """
+    try:
+        payload = str(request.get("messages", request.get("input", "")))
+    except Exception:  # whatever an object raises that will not be shown
+        payload = ""
+    most = next((request[name] for name in _LIMITS if type(request.get(name)) is int), _LONG_ANSWER)
+    return len(payload) // 3, most
+
+
 @dataclass(frozen=True, slots=True)
 class Spending:
     """What calls besides the primaries have cost, and what those under way will, in US dollars.
@@ -145,12 +164,18 @@ class Spending:
         fit = sum(sorted(expected)[:-1])
         return self.spent + self.reserved + fit < self.limit
 
-    def expect(self, by_tokens: float | None, primary_cost: float | None, has_price: bool = True) -> float:
+    def expect(
+        self,
+        by_tokens: float | None,
+        primary_cost: float | None,
+        has_price: bool = True,
+        guess: float | None = None,
+    ) -> float:
         """What a silent call will cost: by its price and the primary's tokens, where both are known.
 
         Where they are not it is the mean so far, and before there is one, what the primary cost, else the
-        mean of what those under way are expected to. Of the very first it may be all that is left, unless the
-        model has no price at all.
+        mean of what those under way are expected to. Of the very first it is the guess, and with none it may
+        be all that is left, unless the model has no price at all.
         """
         if by_tokens is not None:
             return by_tokens
@@ -162,6 +187,8 @@ class Spending:
             return 0.0
         if self.reserved > 0 and self.begun:
             return self.reserved / self.begun
+        if guess is not None:
+            return guess
         return max(0.0, self.limit - self.spent - self.reserved)
 
     def reserve(self, *expected: float) -> "Spending":

@@ -153,3 +153,17 @@ class TestExactly:
             gate.set()
             session.drain(20)
         assert session.frame.height == 5
+
+
+def test_a_primary_that_fails_before_any_cost_is_known_does_not_close_the_budget(sim: Any) -> None:
+    """Nothing tells what its mirror will cost, and while that waits, others are to be mirrored too."""
+    sim.script("gpt-4o", Reply(fault="400"), Reply(fault="400"))
+    sim.script("gpt-4o-mini", Reply(fault="400"))
+    with session_on(sim, budget_usd=1.0, mirror_rate=1e-6) as session:
+        for _ in range(2):
+            with pytest.raises(Exception, match="BadRequest"):
+                session.completion("chat", MESSAGES, num_retries=0)
+            session.drain(0.0 if session.funnel.mirrored > 1 else None)
+        session.completion("chat", MESSAGES)
+        assert (session.funnel.mirrored, session.funnel.over_budget) == (3, 0)
+        session._mirror.dispatcher.give_up()

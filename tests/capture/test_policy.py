@@ -275,4 +275,5 @@ def test_a_call_of_unknown_cost_is_expected_to_cost_what_those_under_way_do() ->
     under_way = Spending(limit=1.0).reserve(0.01, 0.03)
     assert under_way.expect(None, None) == pytest.approx(0.02)
     assert Spending(limit=1.0).expect(None, None) == 1.0
+    assert Spending(limit=1.0).expect(None, None, guess=0.25) == 0.25
     assert under_way.settle(0.01, None).settle(0.03, None).expect(None, None) == pytest.approx(1.0)

@@ -227,7 +227,7 @@ class TestJson:
         value: list[Any] = ["x"]
         for _ in range(40):
             value = [value, value]
-        seen = Scrubber().json(value)
+        seen = Scrubber().params({"metadata": {"mine": value}})
         assert seen is not None
         assert "[too deep]" in seen
         assert len(seen) < 1_000_000

@@ -55,6 +55,8 @@ def test_the_readmes_pictures_show_a_real_run(lab: Any, page: Any, tmp_path: Pat
         cells=[nbformat.v4.new_code_cell(source) for source in (SET_UP, *CELLS.values())],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     )
+    # high enough for a whole output beneath the toolbar
+    page.set_viewport_size({"width": 1280, "height": 2_200})
     lab.run_all(page, notebook, "pictures.ipynb")
     # one after the other, as JupyterLab takes out of the page what is far from being seen
     for number, name in enumerate(CELLS, start=1):
