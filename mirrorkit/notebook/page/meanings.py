@@ -102,7 +102,9 @@ def _of_ratio(row: Mapping[str, Any]) -> str:
         word = (less if ratio < 1 else more).partition("{}")[2].strip()
         return (_EQUAL, "") if ratio == 1 else (_percent(ratio), word)
 
-    effect, low, high = row["effect"], row["low"], row["high"]
+    # the ends of an interval of nothing differ in their last digit
+    effect = round(row["effect"], 9)
+    low, high = (None if row[end] is None else round(row[end], 9) for end in ("low", "high"))
     if effect == low == high == 1:
         return same
     said = same if effect == 1 else (less if effect < 1 else more).format(_percent(effect))

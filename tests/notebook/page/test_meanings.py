@@ -45,6 +45,7 @@ def row(
             "It is as fast; what was seen allows anything from 10.0 % less time to 10.0 % more time.",
         ),
         (row("cost", 1.0, 1.0, 1.0), "It costs the same."),
+        (row("cost", 1.0, 1 - 2e-16, 1 - 1e-16), "It costs the same."),
         (row("ttft", 1.2), "The first token takes 20.0 % more time; how sure that is cannot be said yet."),
         (
             row("cost", 0.9, None, 1.2),
