@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
-from mirrorkit.errors import MirrorError, MirrorWarning
+from mirrorkit.errors import CompareError, MirrorError, MirrorWarning
+
+if TYPE_CHECKING:
+    from mirrorkit.comparison import Comparison
+    from mirrorkit.recording import Recording
 
 _USAGE = 2
 _INTERRUPTED = 130
@@ -115,18 +119,36 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     from mirrorkit.notebook.page import pages
-    from mirrorkit.recording import load
+    from mirrorkit.recording import describe, load
 
     pages.check(args.out)  # before the work, not after it
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", MirrorWarning)
         recording = load(*args.recordings)
-        comparison = recording.compare(gates=dict(args.gates) if args.gates else None, slo_s=args.slo_s)
+        comparison = _compared(recording, args)
         comparison.to_html(args.out, title=args.title, examples=args.examples)
     for each in told:
         if issubclass(each.category, MirrorWarning):
             print(f"mirrorkit: {each.message}", file=sys.stderr)
-    print(f"{recording!r}\n{comparison.verdict}\nWritten to {args.out}")
+    frame = recording.frame
+    once = frame.unique("pair_id", keep="first", maintain_order=True)
+    if again := frame.height - once.height:
+        print(f"mirrorkit: counted once, as they came twice (same pair_id): {again:,} pairs", file=sys.stderr)
+    print(f"Recording: {describe(once)}\n{comparison.verdict}\nWritten to {args.out}")
+
+
+def _compared(recording: "Recording", args: argparse.Namespace) -> "Comparison":
+    try:
+        return recording.compare(gates=dict(args.gates) if args.gates else None, slo_s=args.slo_s)
+    except CompareError as error:
+        # a command line has no functions: what can be done there is another thing than in Python
+        said, own, _ = str(error).partition(" A metric of your own ")
+        if not own:
+            raise
+        raise CompareError(
+            f"{said} A recording keeps no metric of your own: name other gates, as --gate latency=1.1, or "
+            "compare it in Python"
+        ) from None
 
 
 def _gate(text: str) -> tuple[str, float]:

@@ -1,7 +1,7 @@
 """Comparison: what the pairs of a frame showed; a table of contents, every method delegates."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,8 +113,9 @@ class Comparison:
     def cost(self, volume: float | None = None) -> "Figure":
         """What 1,000 requests cost on each side by what was paid for, the bill, and what a switch would save.
 
-        The saving is at `volume` requests, such as those of a month; at 1,000 unless it is given. A record
-        has no prices: where they follow from it, the cost is split by input, cached input and output tokens.
+        The saving is at `volume` requests that no cache answers, such as those of a month; at 1,000 unless
+        it is given. A record has no prices: where they follow from it, the cost is split by input,
+        cached input and output tokens.
 
         Raises CompareError unless `volume` is a finite number above 0.
         """
@@ -158,11 +159,22 @@ class Comparison:
 
         Below, how the gate that decides, or is waited for, settled.
         """
-        from mirrorkit.compare.trajectory import trajectories
+        from mirrorkit.compare.trajectory import about, trajectories
         from mirrorkit.notebook import charts
 
-        decides, arm = self.verdict.decided_by, self.verdict.arm
-        return charts.overview(self, trajectories(self._told, self.plan, decides, arm) if decides else ())
+        one = about(self.verdict)
+        paths = trajectories(self._told, self.plan, one.decided_by, one.arm) if one.decided_by else ()
+        return charts.overview(self, paths)
+
+    def with_paths(self, shown: Callable[[str], str]) -> "Comparison":
+        """The same comparison with the paths of JSON fields in `fields` and `findings` as `shown` gives them.
+
+        For figures that others may see, whom the keys of JSON answers tell too much.
+        """
+        paths = pl.Series("path", [shown(path) for path in self.fields["path"]], pl.String)
+        findings = tuple(_with_path(each, shown) for each in self.findings)
+        told = replace(self._told, fields=self.fields.with_columns(paths), findings=findings)
+        return replace(self, _told=told)
 
     def to_html(
         self,
@@ -179,12 +191,16 @@ class Comparison:
             title: of the page.
             examples: how many of the pairs that differ most are shown with their texts; 0 for none.
             redact: applied to every text of a request or an answer that is shown: messages, outputs, tool
-                calls, errors, notes, a judge's reasons; what it raises on is left out. Names (models, tags,
-                error types, finish reasons, fields of JSON answers in figures) stay. Example:
+                calls with their ids, errors, notes, a judge's reasons; in JSON to each text, number and key,
+                and to the keys in the paths of JSON fields, in findings and figures too. What it raises on
+                is left out. What it never sees: the title; the roles, types and states of messages that are
+                known; the ids of pairs; the names of models, arms, tags, call types, error types, finish
+                reasons, languages and metrics; notes on metrics; numbers that are measured. Example:
                 `lambda text: re.sub(r"[\\w.]+@[\\w.]+", "[mail]", text)`.
 
-        Raises CompareError if the folder does not exist, the file cannot be written or `examples` is no
-        number, RecordingError if the texts of a lazy frame are gone.
+        Raises CompareError if the folder does not exist, the file cannot be written, `title` is no text or
+        `examples` no number, RecordingError if the texts of a lazy frame are gone. An earlier report at
+        `path` stays until this one is complete.
         """
         from mirrorkit.notebook import report
 
@@ -195,6 +211,16 @@ class Comparison:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/plain": display.text(self), "text/html": display.html(self)}
+
+
+def _with_path(finding: "Finding", shown: Callable[[str], str]) -> "Finding":
+    from mirrorkit.compare import wording
+
+    if finding.path is None:
+        return finding
+    path = shown(finding.path)
+    sentence = finding.sentence.replace(wording.name(finding.path), wording.name(path))
+    return replace(finding, path=path, sentence=sentence)
 
 
 def compare(

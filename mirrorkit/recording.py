@@ -4,13 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import polars as pl
 
 from mirrorkit.compare.looked import Looked
 from mirrorkit.compare.plan import UserMetric, looks_from_json, looks_to_json
 from mirrorkit.comparison import Comparison, look
-from mirrorkit.errors import RecordingError
+from mirrorkit.errors import MirrorError, RecordingError
 from mirrorkit.records import CONTROL
 from mirrorkit.store import files, places
 from mirrorkit.store.frame import FrameStore
@@ -27,6 +28,8 @@ class Readable(ABC):
 
     _store: FrameStore
     _looked: Looked
+    _grows = True
+    """Whether more pairs may come."""
 
     @property
     @abstractmethod
@@ -91,7 +94,7 @@ class Readable(ABC):
             progress=progress,
         )
         looked.remember(plan, many)
-        self._store.looked(looks_to_json(looked.looks))
+        looked.keep(self._store.looked)
         return comparison
 
     def _pairs(self) -> pl.DataFrame | pl.LazyFrame:
@@ -106,7 +109,7 @@ class Readable(ABC):
     def _remembered(self) -> Looked:
         """The looks that were taken so far, those of earlier sessions on the same journal too."""
         if not self._looked.looks:
-            self._looked.looks = looks_from_json(self._store.looks)
+            self._looked.recall(looks_from_json(self._store.looks))
         return self._looked
 
     def label(self, pair_id: str, preference: str | None, *, note: str | None = None) -> None:
@@ -154,15 +157,19 @@ class Readable(ABC):
         looked = self._remembered()
         # what `compare` has worked out is of all pairs, where those of `frame` may be the newest alone
         kept = looked.kept if self._store.lazy() is None else None
+        # a widget lives as long as its kernel: a session is not to, nor its threads and files
+        of = _held_by(ref(self) if self._grows else lambda: self)
         return PairBrowser(
             Reader(
-                lambda: self.frame,
-                lambda pair_id, preference, note: self.label(pair_id, preference, note=note),
-                plan=looked.plan(),
+                lambda: of()._store.frame(),
+                lambda pair_id, preference, note: of().label(pair_id, preference, note=note),
+                # without gates: one may be on a metric of the user's, which a recording does not keep
+                plan=looked.plan(gates={}),
                 kept=kept,
                 blind=blind,
                 seed=seed,
                 page=page,
+                grows=self._grows,
             )
         )
 
@@ -205,6 +212,8 @@ class Recording(Readable):
 
     __slots__ = ("_before", "_looked", "_store")
 
+    _grows = False
+
     def __init__(self, frame: pl.DataFrame) -> None:
         self._store = FrameStore(files.conform(frame))
         self._looked = Looked()
@@ -225,6 +234,18 @@ class Recording(Readable):
 
     def __repr__(self) -> str:
         return f"Recording: {describe(self.frame)}"
+
+
+def _held_by(holder: Callable[[], Readable | None]) -> Callable[[], Readable]:
+    """What is held, which may be gone."""
+
+    def held() -> Readable:
+        readable = holder()
+        if readable is None:
+            raise MirrorError("the session is gone; its pairs are to be read from what it wrote")
+        return readable
+
+    return held
 
 
 def load(

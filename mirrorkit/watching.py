@@ -13,7 +13,7 @@ from mirrorkit.compare.answers.differences import COLUMNS, LENGTHS
 from mirrorkit.compare.looked import Looked
 from mirrorkit.compare.measured import Kept
 from mirrorkit.compare.metrics import columns_of
-from mirrorkit.compare.plan import Plan, looks_to_json
+from mirrorkit.compare.plan import Plan
 from mirrorkit.comparison import Comparison, look
 from mirrorkit.errors import CompareError
 from mirrorkit.recording import Readable
@@ -36,8 +36,8 @@ class Watching(Readable):
 
         It shows what became of the requests, what both sides cost and what is left of the budget, latency
         and the running bill, where each gate stands, and the latest errors. It is refreshed at most twice a
-        second, also while a cell runs, and ends when its output is cleared or the session is closed. Where
-        there is no notebook it shows how things stand, once.
+        second, also while a cell runs, and ends when its output is cleared, or when the session is closed
+        and nothing is under way any more. Where there is no notebook it shows how things stand, once.
 
         Looking does not harm the verdict, but what is tested must be set before: set the gates here, or by
         `compare`; changing them after the first pairs were seen is told of in a comparison's `warnings`.
@@ -83,14 +83,17 @@ class Watched:
         session = self._session()
         if session is None:
             return None
-        books, looked = session._mirror.books, session._remembered()
-        plan = _plan(looked)
-        # first, so that what it finds of a closed session is all there is
-        closed = session._closed
+        mirror, looked = session._mirror, session._remembered()
+        books, plan = mirror.books, _plan(looked)
+        # what nobody will end any more: a stream that was dropped, and calls on a loop that was closed
+        mirror.streams.sweep()
+        mirror.dispatcher.rescue_closed()
+        # in this order, so that what it finds where nothing is under way any more is all there is
+        closed, funnel, calls = session._closed, books.funnel, mirror.dispatcher.under_way
         return Glance(
-            books.funnel,
+            funnel,
             books.spending,
-            session._mirror.dispatcher.under_way,
+            calls,
             len(session._store),
             books.faults,
             books.last_fault,
@@ -111,11 +114,11 @@ class Watched:
         if session is None:
             return None
         looked = session._remembered()
-        plan, many = looked.plan(), len(session._store)
-        if looked.with_look(plan, many) is not looked.looks:
-            # beforehand, so as not to take back what a cell sets meanwhile
-            looked.remember(plan, many)
-            session._store.looked(looks_to_json(looked.looks))
+        # in this order: counting may wait for the store, and a cell may set gates meanwhile
+        many, known = len(session._store), looked.looks
+        plan, looks = looked.watch(many)
+        if looks is not known:
+            looked.keep(session._store.looked)
         before = session.complete_before
         everything = session._store.lazy()
         return look(
@@ -123,7 +126,7 @@ class Watched:
             _gated(plan),
             kept=self._kept,
             before=before,
-            looks=looked.looks,
+            looks=looks,
             outputs=_reads_answers(plan),
             progress=False,
         )

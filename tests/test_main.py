@@ -176,6 +176,37 @@ def test_a_report_is_made_of_whatever_can_be_loaded(demo: Demo, tmp_path: Path) 
     assert "over slo" in page
 
 
+def test_a_recording_given_twice_is_counted_once(demo: Demo, tmp_path: Path) -> None:
+    pairs = demo.folder / "pairs.parquet"
+    done = mirrorkit("report", pairs, pairs, "--examples", "0", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Recording: {demo.frame.height} pairs, ")
+    assert done.stderr == (
+        f"mirrorkit: counted once, as they came twice (same pair_id): {demo.frame.height} pairs\n"
+    )
+
+
+def test_a_gate_on_a_metric_of_ones_own_takes_another_gate(demo: Demo, tmp_path: Path) -> None:
+    recording = mk.Recording(demo.frame)
+    recording.compare(metrics={"good": lambda row: 1.0}, gates={"good": 0.9})
+    recording.to_parquet(tmp_path / "own.parquet")
+    refused = mirrorkit("report", "own.parquet", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "'good'" in refused.stderr
+    assert "--gate" in refused.stderr
+    assert "metrics=" not in refused.stderr
+    done = mirrorkit("report", "own.parquet", "--gate", "latency=5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_title_that_is_no_text_can_be_read(demo: Demo, tmp_path: Path) -> None:
+    """As of a terminal whose encoding is not the locale's."""
+    out = tmp_path / "report.html"
+    done = mirrorkit("report", demo.folder / "pairs.parquet", "--out", out, "--title", "July \udcff")
+    assert done.returncode == 0, done.stderr
+    assert "<title>July ⟨U+DCFF⟩</title>" in out.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

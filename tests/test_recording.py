@@ -153,6 +153,22 @@ def test_changing_gates_after_a_look_is_told_with_what_they_were_and_after_how_m
     assert told(live.compare()) == [seen]
 
 
+def test_a_look_taken_while_earlier_ones_are_read_is_not_lost() -> None:
+    live = Live(fast(120))
+
+    class Slow(FrameStore):
+        """Is asked for the looks of before by a dashboard's thread, while a cell compares."""
+
+        @property
+        def looks(self) -> str:
+            read, live._store = super().looks, FrameStore()
+            live.compare(gates={"latency": 0.9}, progress=False)
+            return read
+
+    live._store = Slow()
+    assert [look.pairs for look in live._remembered().looks] == [120]
+
+
 def test_a_look_that_failed_was_none() -> None:
     live = Live(fast(0))
     with pytest.raises(CompareError, match="no pairs to compare"):

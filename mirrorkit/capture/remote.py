@@ -231,6 +231,7 @@ class Remote:
             if ticket != frames.NO_ORDER:
                 self._arrived(ticket, message)
             elif isinstance(message, frames.Ready):
+                _idle(process.pid)
                 with self._changed:
                     self._ready, self._failures = True, 0
                     self._changed.notify_all()
@@ -330,13 +331,22 @@ def _write(process: "subprocess.Popen[bytes]", frame: bytes) -> None:
 
 
 def _lower(process: int) -> None:
-    """Have a process run when no other would."""
+    """Have a process give way to others, and come up all the same where the machine is busy."""
     if hasattr(os, "setpriority"):
         os.setpriority(os.PRIO_PROCESS, process, _NICE)
-    if hasattr(os, "SCHED_IDLE"):
-        # being nice alone, it still is in the way of who wakes up on its core
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(process, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _idle(process: int) -> None:
+    """Have a process run when no other would.
+
+    Being nice alone, it still is in the way of who wakes up on its core.
+    """
+    if not hasattr(os, "SCHED_IDLE"):
+        return
+    with contextlib.suppress(FileNotFoundError):  # it is gone: hearing it says so
+        for thread in os.listdir(f"/proc/{process}/task"):
+            with contextlib.suppress(OSError):  # one that has ended meanwhile
+                os.sched_setscheduler(int(thread), os.SCHED_IDLE, os.sched_param(0))
 
 
 def _fd(pipe: IO[bytes] | None) -> int:

@@ -6,7 +6,7 @@ are, they follow from the record: per model, by least squares.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite, nan
 from numbers import Real
 from typing import Any
 
@@ -162,15 +162,33 @@ def savings(table: pl.DataFrame, requests: float) -> list[Saving]:
     >>> savings(pl.DataFrame(schema=TABLE), 1_000_000)
     []
     """
-    is_number = isinstance(requests, Real) and not isinstance(requests, bool)
-    if not (is_number and isfinite(requests) and requests > 0):
-        raise CompareError(f"volume={requests!r}: give a number of requests above 0, such as 1_000_000")
+    thousands = _volume(requests) / 1_000
     rows = table.filter(pl.col("metric") == "cost", pl.col("estimand") == "difference per 1,000 calls")
-    return [_saving(row, requests / 1_000) for row in rows.to_dicts() if row["effect"] is not None]
+    # a sum of costs may be more than a number can be, and is then unknown
+    known = rows.drop_nulls(["primary", "silent", "effect"]).to_dicts()
+    return [_saving(row, thousands) for row in known if _can_be_told(row, thousands)]
+
+
+def _volume(requests: Any) -> float:
+    is_number = isinstance(requests, Real) and not isinstance(requests, bool)
+    try:
+        number = float(requests) if is_number else nan
+    except OverflowError:
+        number = inf
+    if 0 < number < inf:
+        return number
+    told = number if is_number else wording.name(repr(requests), 40)
+    raise CompareError(f"volume={told}: give a finite number of requests above 0, such as 1_000_000")
+
+
+def _can_be_told(row: dict[str, Any], thousands: float) -> bool:
+    return all(isfinite(thousands * row[name]) for name in ("primary", "silent", "effect"))
 
 
 def _saving(row: dict[str, Any], thousands: float) -> Saving:
     low, high = (None if row[end] is None else -thousands * row[end] for end in ("high", "low"))
+    if low is None or high is None or not (isfinite(low) and isfinite(high)):
+        low = high = None
     return Saving(
         row["arm"],
         1_000 * thousands,

@@ -29,7 +29,7 @@ from mirrorkit.compare.statistics.sequences import (
     running,
     unit_radius,
 )
-from mirrorkit.compare.verdict import State, arms_alphas, within_budget
+from mirrorkit.compare.verdict import State, Verdict, arms_alphas, within_budget
 from mirrorkit.errors import CompareError
 from mirrorkit.records import CONTROL
 
@@ -99,6 +99,17 @@ class _Levels:
         return self.below[ends - 1] * share, self.above[ends - 1] * share
 
 
+def about(verdict: Verdict) -> Verdict:
+    """The verdict on the one arm that a verdict on several is about; the last of them, if "keep" is on all.
+
+    >>> each = tuple(Verdict("keep", f"Keep a, not {arm}.", "cost", arm) for arm in "bc")
+    >>> about(Verdict("keep", "Keep a.", "cost", arms=each)).arm
+    'c'
+    """
+    mine = [each for each in verdict.arms if each.arm == verdict.arm]
+    return (mine or [*verdict.arms[-1:], verdict])[0]
+
+
 def trajectories(
     told: Analysis, plan: Plan, metric: str | None = None, arm: str | None = None
 ) -> tuple[Path, ...]:
@@ -115,7 +126,7 @@ def trajectories(
         raise CompareError(f"there is no arm {arm!r}; there are {', '.join(names) or 'none'}")
     if not names:
         return ()
-    chosen = arm or told.verdict.arm or names[0]
+    chosen = arm or about(told.verdict).arm or names[0]
     gated = chosen != CONTROL and bool(plan.gates)
     wanted = [metric] if metric else list(plan.gates) if gated else list(WITHOUT_GATES)
     return tuple(_paths(told, plan, [plan.metric(name) for name in wanted], chosen))
@@ -165,7 +176,7 @@ def _path(
         _effects(evidence, ends),
         low,
         high,
-        None if gate is None else _gate(gate, metric, plan, levels, ends, decided),
+        None if gate is None else _gate(gate, metric, plan, levels, ends, decided, len(starts or {})),
         plan.alpha,
         int(counted[known[0]]) if len(known) else None,
         metric.order is not None,
@@ -190,10 +201,19 @@ def _decided(evidence: Evidence, gate: Mapping[str, Any], levels: _Levels) -> in
 
 
 def _gate(
-    gate: Mapping[str, Any], metric: BuiltIn, plan: Plan, levels: _Levels, ends: Whole, decided: int | None
+    gate: Mapping[str, Any],
+    metric: BuiltIn,
+    plan: Plan,
+    levels: _Levels,
+    ends: Whole,
+    decided: int | None,
+    arms: int,
 ) -> Gate:
-    below, above = (float(each[-1]) if len(each) else plan.alpha for each in (levels.below, levels.above))
     lower = metric.better == "lower"
+    if not len(ends):  # as they will be at the first pair, if no further arm comes
+        allowed = np.full(1, plan.alpha / max(arms, 1))
+        levels = _of_gate(metric, allowed, allowed / len(plan.gates))
+    below, above = float(levels.below[-1]), float(levels.above[-1])
     return Gate(
         gate_words(plan, metric.name),
         gate["margin"],

@@ -1,5 +1,6 @@
 """A Plotly figure that is seen wherever its notebook is read; imported only when one is drawn."""
 
+from html import escape
 from typing import Any
 
 from plotly.graph_objects import Figure
@@ -24,18 +25,21 @@ class Chart(Figure):  # type: ignore[misc]
     def __repr__(self) -> str:
         return text(self)
 
-    def _repr_svg_(self) -> str:
-        return picture(self)
+    def _repr_svg_(self) -> str | None:
+        return _picture(self)
 
     def _repr_html_(self) -> str:
         """What the user's renderer gives, or the picture: Plotly's own would want a network."""
         html = super()._repr_mimebundle_().get("text/html")
-        return picture(self) if html is None else str(html)
+        if html is not None:
+            return str(html)
+        return _picture(self) or f"<p>{escape(text(self))}</p>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **rest: Any) -> dict[str, Any]:
         """What Plotly's default renderer gives, a picture, and a sentence."""
         bundle = super()._repr_mimebundle_(include, exclude, **rest)
-        return {"text/plain": text(self), "image/svg+xml": picture(self), **bundle}
+        drawn = _picture(self)
+        return {"text/plain": text(self), **({"image/svg+xml": drawn} if drawn else {}), **bundle}
 
     def _ipython_display_(self) -> None:
         """Called by IPython for a cell's last value; a terminal gets the sentence, and no browser opens."""
@@ -61,6 +65,14 @@ class Chart(Figure):  # type: ignore[misc]
             super().show(*args, **kwargs)
         else:
             self._ipython_display_()
+
+
+def _picture(figure: Figure) -> str | None:
+    """The picture, or nothing: what the user put into a figure may be what no picture is made of."""
+    try:
+        return picture(figure)
+    except Exception:
+        return None
 
 
 def _is_outside(name: str) -> bool:

@@ -10,7 +10,7 @@ import polars as pl
 
 from mirrorkit.compare.metrics import usable
 from mirrorkit.compare.plan import DEFAULT_ALPHA
-from mirrorkit.compare.prices import savings, split_of
+from mirrorkit.compare.prices import Saving, savings, split_of
 from mirrorkit.compare.selection import SIDES, arms, of_arm
 from mirrorkit.notebook import theme, words
 from mirrorkit.notebook.compared import Compared
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from mirrorkit.compare.trajectory import Path
+
+
+_SAVINGS_SHOWN = 3
+_COUNTS_SHOWN = 3
+"""The most numbers of pairs that a title of a narrow panel lists one by one."""
 
 
 def overview(comparison: Compared, paths: "Sequence[Path]" = ()) -> "Figure":
@@ -37,7 +42,7 @@ def overview(comparison: Compared, paths: "Sequence[Path]" = ()) -> "Figure":
     figure = theme.grid(
         [
             "Gates",
-            _titled("Latency", _in_table(table, "latency")),
+            _titled("Latency", _in_table(table, "latency", parts.ARMS_SHOWN)),
             _titled("Cost per 1,000 requests", _in_table(table, "cost")),
             _titled("Failed calls", _in_table(table, "errors")),
             _titled("Identical answers", _in_table(table, "identical")),
@@ -45,7 +50,12 @@ def overview(comparison: Compared, paths: "Sequence[Path]" = ()) -> "Figure":
         ],
         title=words.ANSWERS[comparison.verdict.answer],
         subtitle="<br>".join(
-            theme.lines(sentence, 2) for sentence in (*words.sentences(comparison)[:3], words.headline(frame))
+            theme.lines(sentence, 2)
+            for sentence in (
+                *words.sentences(comparison)[:3],
+                words.headline(frame),
+                *_not_drawn(frame, {"Lines": parts.ARMS_SHOWN, "Bars": bars.ARMS_SHOWN}),
+            )
         ),
         top_px=forest.height(gates),
     )
@@ -80,14 +90,16 @@ def latency(pairs: pl.DataFrame, alpha: float = DEFAULT_ALPHA) -> "Figure":
         for what in ("", ", silent ÷ primary")
     }
     clouds = {metric: density.densities(pairs, metric) for metric in measures}
-    titles = [
+    titles = [_of_pairs(pairs, panel, metric) for panel, metric in metrics.items()]
+    titles += [
         density.title(arm, measures[metric][0], several=len(cloud.arms) > 1)
         for metric, cloud in clouds.items()
         for arm in cloud.arms
     ]
     notes = [f"Bands: {100 * (1 - alpha):g} % at every look, for each percentile by itself."]
-    figure = _grid(pairs, "Latency", metrics, more=titles, notes=notes)
-    at = iter(theme.places(len(metrics) + len(titles)))
+    notes += _not_drawn(pairs, {"Lines": parts.ARMS_SHOWN, "Densities": density.ARMS_SHOWN})
+    figure = theme.grid(titles, title="Latency", subtitle=_subtitle(pairs, *notes))
+    at = iter(theme.places(len(titles)))
     for metric, (_, words_of) in measures.items():
         panels.distribution(figure, next(at), pairs, metric, words_of)
         percentiles.ratios(figure, next(at), pairs, metric, alpha)
@@ -114,13 +126,34 @@ def cost(pairs: pl.DataFrame, table: pl.DataFrame, volume: float | None = None) 
     splits = {
         (arm, side): split_of(of_arm(pairs, arm), side) for arm in parts.arms_shown(pairs) for side in SIDES
     }
-    notes = [bars.saving(each) for each in saved if each.arm != CONTROL][:3]
-    notes += bars.split_notes(splits.values())
-    figure = _grid(pairs, "Cost", {"Cost per 1,000 requests": "cost", "Running bill": "cost"}, notes=notes)
+    notes = [*_savings(pairs, saved), *bars.split_notes(splits.values())]
+    notes += _not_drawn(pairs, {"Lines": parts.ARMS_SHOWN, "Bars": bars.ARMS_SHOWN})
+    figure = theme.grid(
+        [
+            _of_pairs(pairs, "Cost per 1,000 requests", "cost", bars.ARMS_SHOWN),
+            _of_pairs(pairs, "Running bill", "cost"),
+        ],
+        title="Cost",
+        subtitle=_subtitle(pairs, *notes),
+    )
     bars.cost_bars(figure, (1, 1), words.main_rows(table, "cost"), splits)
     figure.update_layout(barmode="stack")
     panels.bills(figure, (1, 2), pairs)
     return _with_legend(figure)
+
+
+def _savings(pairs: pl.DataFrame, saved: list[Saving]) -> list[str]:
+    """What a switch would save, and which calls that is of; not escaped."""
+    hits = {side: int(pairs[f"{side}_cache_hit"].sum()) for side in SIDES}
+    of_what = "requests that no cache answers" if any(hits.values()) else "requests"
+    told = [bars.saving(each, of_what) for each in saved if each.arm != CONTROL]
+    notes = told[:_SAVINGS_SHOWN]
+    if len(told) > _SAVINGS_SHOWN:
+        notes.append(f"What a switch saves is told of {_SAVINGS_SHOWN} of {len(told):,} arms.")
+    if any(hits.values()):
+        listed = " and ".join(f"{count:,} {side}" for side, count in hits.items())
+        notes.append(f"A cache answered {listed} calls: their pairs do not count in the costs.")
+    return notes
 
 
 def outputs(pairs: pl.DataFrame, table: pl.DataFrame, fields: pl.DataFrame) -> "Figure":
@@ -140,14 +173,23 @@ def outputs(pairs: pl.DataFrame, table: pl.DataFrame, fields: pl.DataFrame) -> "
     """
     differing = bars.differing(fields)
     top = [_titled("JSON fields and tool calls that differ", bars.counted(differing))] if differing else []
-    figure = _grid(
-        pairs,
-        "Answers",
-        {"Similarity to the primary": "similarity", "Identical answers": "identical",
-         "Answer length": "output_length", "Finish reasons": None, "Refusals": "refusals", "Errors": None},
-        top=top,
+    figure = theme.grid(
+        [
+            *top,
+            _of_pairs(pairs, "Similarity to the primary", "similarity"),
+            _of_pairs(pairs, "Identical answers", "identical", bars.ARMS_SHOWN),
+            _of_pairs(pairs, "Answer length", "output_length"),
+            _titled("Finish reasons", panels.ok_calls(pairs), "ok call"),
+            _of_pairs(pairs, "Refusals", "refusals", bars.ARMS_SHOWN),
+            _titled("Errors", panels.finished_calls(pairs), "finished call"),
+        ],
+        title="Answers",
+        subtitle=_subtitle(
+            pairs,
+            *_not_drawn(pairs, {"Lines and kinds": parts.ARMS_SHOWN, "Shares of pairs": bars.ARMS_SHOWN}),
+        ),
         top_px=bars.fields_height(differing) if differing else 0,
-    )  # fmt: skip
+    )
     at = theme.places(6 + bool(differing), top=bool(differing))
     if differing:
         bars.field_bars(figure, at.pop(0), differing)
@@ -174,7 +216,9 @@ def errors(pairs: pl.DataFrame) -> "Figure":
     figure = theme.grid(
         [failures.title(side) for side in sides.rows],
         title="Errors",
-        subtitle=_subtitle(pairs, failures.sentence(sides)),
+        subtitle=_subtitle(
+            pairs, failures.sentence(sides), *_not_drawn(pairs, {"Rows": failures.ARMS_SHOWN})
+        ),
         columns=1,
         panel_px=failures.PANEL_PX,
     )
@@ -193,7 +237,8 @@ def lag(pairs: pl.DataFrame) -> "Figure":
     'Lag'
     """
     seen = lags.lags(pairs)
-    figure = theme.grid(lags.titles(seen), title="Lag", subtitle=_subtitle(pairs, *lags.sentences(seen)))
+    notes = [*lags.sentences(seen), *_not_drawn(pairs, {"Lines": parts.ARMS_SHOWN})]
+    figure = theme.grid(lags.titles(seen), title="Lag", subtitle=_subtitle(pairs, *notes))
     lags.draw(figure, theme.places(4), seen)
     return _with_legend(figure)
 
@@ -223,53 +268,37 @@ def trajectory(comparison: Compared, paths: "Sequence[Path]") -> "Figure":
     return _with_legend(figure)
 
 
-def _grid(
-    pairs: pl.DataFrame,
-    title: str,
-    metrics: Mapping[str, str | None],
-    *,
-    top: Sequence[str] = (),
-    top_px: int = 0,
-    more: Sequence[str] = (),
-    notes: Sequence[str] = (),
-) -> "Figure":
-    """An empty figure with a panel for each name in `metrics`, under it the pairs its metric rests on.
-
-    Before them come panels with the titles in `top`, after them those in `more`;
-    `notes` go above all.
-    """
-    counted = [
-        _titled(
-            panel, _in_pairs(pairs if metric is None else usable(pairs, metric, ["arm"]).pairs, arms(pairs))
-        )
-        for panel, metric in metrics.items()
-    ]
-    return theme.grid([*top, *counted, *more], title=title, subtitle=_subtitle(pairs, *notes), top_px=top_px)
-
-
 def _subtitle(pairs: pl.DataFrame, *more: str) -> str:
     """What was compared, and what else is to be known; each on lines of its own."""
-    left_out = len(arms(pairs)) - len(parts.arms_shown(pairs))
-    notes = [f"{left_out:,} more arms are not drawn."] if left_out else []
-    return "<br>".join(theme.lines(note, 2) for note in (words.headline(pairs), *more, *notes))
+    return "<br>".join(theme.lines(note, 2) for note in (words.headline(pairs), *more))
 
 
-def _in_pairs(pairs: pl.DataFrame, names: list[str]) -> list[int]:
-    if len(names) > parts.GROUPS_SHOWN:
-        return [pairs.height]
-    return [of_arm(pairs, arm).height for arm in names]
+def _not_drawn(pairs: pl.DataFrame, most: Mapping[str, int]) -> list[str]:
+    """How many arms there are beyond those that are drawn, of each of what is drawn: a note, if any."""
+    left = {what: len(arms(pairs)) - len(parts.arms_shown(pairs, count)) for what, count in most.items()}
+    told = [
+        f"{what}: {most[what]} arms, and {count:,} more arm{'' if count == 1 else 's'}, not drawn."
+        for what, count in left.items()
+        if count
+    ]
+    return [" ".join(told)] if told else []
 
 
-def _in_table(table: pl.DataFrame, metric: str) -> list[int]:
-    counts = [row["n"] for row in words.main_rows(table, metric)]
-    return counts if len(counts) <= parts.GROUPS_SHOWN else [sum(counts)]
+def _of_pairs(pairs: pl.DataFrame, panel: str, metric: str, most: int = parts.ARMS_SHOWN) -> str:
+    """The title of a panel that draws at most so many arms: how many pairs of each its metric rests on."""
+    rests_on = usable(pairs, metric, ["arm"]).pairs
+    return _titled(panel, [of_arm(rests_on, arm).height for arm in parts.arms_shown(pairs, most)])
 
 
-def _titled(panel: str, counts: list[int]) -> str:
-    """A panel's title, with the number of pairs, arm by arm where the arms are few."""
-    several = len(counts) > 1
-    listed = " + ".join(f"{count:,}" for count in counts) or "0"
-    return f"{panel}<br>n = {listed} pair{'' if listed == '1' and not several else 's'}"
+def _in_table(table: pl.DataFrame, metric: str, most: int = bars.ARMS_SHOWN) -> list[int]:
+    return [row["n"] for row in bars.drawn(words.main_rows(table, metric), most)]
+
+
+def _titled(panel: str, counts: list[int], what: str = "pair") -> str:
+    """A panel's title, with the number of pairs, one by one where they are few."""
+    few = counts if len(counts) <= _COUNTS_SHOWN else [sum(counts)]
+    listed = " + ".join(f"{count:,}" for count in few) or "0"
+    return f"{panel}<br>n = {listed} {what}{'' if listed == '1' else 's'}"
 
 
 def _with_legend(figure: "Figure") -> "Figure":

@@ -1,6 +1,6 @@
 """What pictures and reports are made from: the shape of a `Comparison`, which lies above this room."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
@@ -54,6 +54,9 @@ class Compared(Protocol):
 
     def examples(self, metric: str, n: int = 10, *, arm: str | None = None) -> pl.DataFrame:
         """The pairs, of all silent models or of one, whose sides differ most in a metric."""
+
+    def with_paths(self, shown: Callable[[str], str]) -> "Compared":
+        """The same with the paths of JSON fields as `shown` gives them."""
 
     def plot(self) -> "Figure":
         """The figure that sums up."""

@@ -39,7 +39,7 @@ class Source(Protocol):
         """The pairs so far."""
 
     def compare(self) -> Compared | None:
-        """Where the gates stand; None while there are no pairs."""
+        """Where the gates stand, asked only where there are pairs; None if what was looked at is gone."""
 
 
 class Ration:
@@ -126,8 +126,8 @@ class Dashboard:
 
     @property
     def ended(self) -> bool:
-        """Whether the session is closed, or gone."""
-        return self._ended or self.glance.closed
+        """Whether nothing more will come: the session is gone, or closed with nothing under way."""
+        return self._ended or self.glance.ended
 
     @property
     def parts(self) -> Mapping[str, str]:
@@ -144,22 +144,22 @@ class Dashboard:
             if glance is None:
                 self._ended = True
                 return False
-            if paused and not glance.closed:
+            if paused and not glance.ended:
                 return True
             before = self._glance
             if before != glance:
                 self._glance = glance
                 self._stale |= _stale(before, glance)
             elif not self._stale:
-                return not glance.closed
+                return not glance.ended
             self._refresh(glance, judge)
-            return not glance.closed
+            return not glance.ended
 
     def _refresh(self, glance: Glance, judge: bool) -> None:
         """What is cheap is made anew each time, what is dear when its turn has come, or it is the last."""
         made: dict[str, str] = {}
         for name, (ration, make) in self._dear.items():
-            due = glance.closed or (ration.is_due() and (judge or name != "gates"))
+            due = glance.ended or (ration.is_due() and (judge or name != "gates"))
             if name in self._stale and due:
                 self._stale.discard(name)
                 # without pairs there is nothing dear, and the ration's first turn is kept for the real one
@@ -175,7 +175,7 @@ class Dashboard:
             self._show(changed)
 
     def _draw(self) -> str:
-        self._tally.read(self._source.pairs())
+        self._tally.read(self._source.pairs(), self.glance.recorded)
         return board.charts(self._tally)
 
     def _judge(self) -> str:
@@ -269,28 +269,28 @@ def text(glance: Glance) -> str:
     """
     funnel, spending = glance.funnel, glance.spending
     counts = [
-        f"{funnel.requests:,} requests",
+        board.counted(funnel.requests, "request"),
         f"{funnel.mirrored:,} mirrored",
         f"{funnel.under_way + glance.calls:,} under way",
-        f"{glance.recorded:,} pairs",
+        board.counted(glance.recorded, "pair"),
         *(f"{funnel[name]:,} {words}" for name, words in board.NOT_MIRRORED.items() if funnel[name]),
     ]
     limit = "" if spending.limit is None else f" of {wording.quantity(spending.limit, 'USD')}"
     spent = f"mirroring has cost {wording.quantity(spending.spent, 'USD')}{limit}"
-    faults = f"; {glance.faults:,} faults" if glance.faults else ""
+    faults = f"; {board.counted(glance.faults, 'fault')}" if glance.faults else ""
     return f"mirrorkit{' (closed)' if glance.closed else ''}: {', '.join(counts)}; {spent}{faults}"
 
 
 def html(parts: Mapping[str, str], glance: Glance, now: datetime | None = None) -> str:
     """The dashboard as a page that stands still, for where no widget lives."""
     when = f"{now or datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    state = "session closed" if glance.closed else f"as it was at {when}"
+    state = "session closed" if glance.ended else f"as it was at {when}"
     body = "".join(f'<div class="part {name}">{parts[name]}</div>' for name in board.PARTS if name != "head")
     top = f'<div class="top"><span class="state">{state}</span><span class="part head">{parts["head"]}</span>'
     note = '<p class="muted">It lives only in a notebook with a running kernel; this is how it stood.</p>'
     return (
         f"<style>{_read('dashboard.css')}</style>"
-        f'<div class="mirrorkit-live mathjax_ignore">{top}</div>{body}{"" if glance.closed else note}</div>'
+        f'<div class="mirrorkit-live mathjax_ignore">{top}</div>{body}{"" if glance.ended else note}</div>'
     )
 
 
@@ -317,7 +317,7 @@ def _widget_class() -> Any:
         _css = _read("dashboard.css")
         head, counters, spend, charts, gates, errors = (Unicode().tag(sync=True) for _ in board.PARTS)
         paused = Bool(False, help="whether it stands still").tag(sync=True)
-        closed = Bool(False, help="whether the session is closed").tag(sync=True)
+        closed = Bool(False, help="whether nothing more will come").tag(sync=True)
 
         def __init__(self, source: Source) -> None:
             self._dashboard = Dashboard(source, self._show)
@@ -358,10 +358,10 @@ def _widget_class() -> Any:
             return text(self._dashboard.glance)
 
         def _repr_mimebundle_(self, **_: Any) -> Any:
-            has_page = not isinstance(self.comm, DummyComm)
+            has_page, goes_on = not isinstance(self.comm, DummyComm), True
             if not self._ticker.ticks:
-                self._tick(judge=not has_page)
-            if has_page:
+                goes_on = self._tick(judge=not has_page)
+            if has_page and goes_on:
                 # not only when the page says that it is shown: it is not heard while a cell blocks
                 self._ticker.start()
             return {

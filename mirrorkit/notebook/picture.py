@@ -40,7 +40,8 @@ def picture(figure: "Figure", width: float | None = None) -> str:
     """The figure as SVG text, `width` pixels wide; its own width or 980 if not said.
 
     Texts that came with the data are escaped, and colours are colours only, so that nothing in it runs or is
-    fetched. It is never an error: a kind of trace that is not known is left out, and the picture says so.
+    fetched. A kind of trace that is not known, or a heat map whose `z` has no rows, is left out, and the
+    picture says so.
 
     >>> from plotly.graph_objects import Figure
     >>> seen = picture(Figure({"data": [{"y": [1, 2, 4], "mode": "markers"}, {"type": "pie"}]}))

@@ -2,12 +2,19 @@
 
 import re
 
+# An emoji is drawn in colour where U+FE0F follows it, and a key cap is a sign and these two.
+_EMOJI = (
+    "\xa9\xae\u203c\u2049\u2122\u2139\u2194-\u21aa\u231a-\u23ff\u24c2\u25aa-\u27bf\u2934\u2935\u2b05-\u2b55"
+    "\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
+)
+_NO_EMOJI = f"(?<![{_EMOJI}])(?<![#*0-9](?=\ufe0f\u20e3))\ufe0f"
+
 # What steers a terminal, turns the direction of letters, or is there and not seen: all but line breaks, tabs,
 # and the joiners of scripts and emoji.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
-    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff\ue000-\uf8ff"
-    "\U0001d173-\U0001d17a\U000e0000-\U0010ffff]"
+    "\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff\ue000-\uf8ff"
+    "\U0001d173-\U0001d17a\U000e0000-\U0010ffff]|" + _NO_EMOJI
 )
 
 

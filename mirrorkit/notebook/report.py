@@ -18,6 +18,7 @@ from mirrorkit.notebook.page.cases import cases
 from mirrorkit.notebook.page.meanings import meanings
 from mirrorkit.notebook.page.redaction import Redaction
 from mirrorkit.notebook.page.sliced import slices
+from mirrorkit.notebook.plain import plain
 from mirrorkit.records import CONTROL
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def write_html(
 ) -> None:
     """Write a comparison to `path`, as one self-contained HTML file (5 MB, Plotly's code included).
 
-    Raises CompareError if the folder does not exist, the file cannot be written or `examples` is no number,
-    RecordingError if the texts of a lazy frame cannot be read.
+    Raises CompareError if the folder does not exist, the file cannot be written, `title` is no text or
+    `examples` no number, RecordingError if the texts of a lazy frame cannot be read.
     """
     target = pages.check(path)
     pages.write(target, page(comparison, title=title, examples=examples, redact=redact))
@@ -53,12 +54,20 @@ def page(
 ) -> str:
     """The HTML of the report; all text is escaped, and texts of requests and answers are redacted.
 
-    Raises CompareError if `examples` is no number of 0 or more.
+    The keys of JSON answers are redacted too, wherever they are named. Names that are no text of a request or
+    an answer are not: models, arms, tags, error types, finish reasons.
+
+    Raises CompareError if `title` is no text, or `examples` no number of 0 or more.
     """
+    if not isinstance(title, str):
+        raise CompareError(f"title={title!r}: give a text")
     if isinstance(examples, bool) or not isinstance(examples, int) or examples < 0:
         raise CompareError(f"examples={examples!r}: give a whole number, 0 or more")
+    redaction = Redaction(redact)
+    if redaction.is_on:
+        comparison = comparison.with_paths(Redaction(redact).path)
     frame = comparison.frame
-    overview, settled, *figures = _figures(comparison, with_texts=examples > 0 and redact is None)
+    overview, settled, *figures = _figures(comparison, with_texts=examples > 0 and not redaction.is_on)
     body = f"""
 <p>{escape(words.headline(frame))}</p>
 {display.verdict_html(comparison)}
@@ -73,14 +82,14 @@ def page(
 {overview}
 {"".join(figures)}
 {slices(comparison)}
-{cases(comparison, examples, Redaction(redact))}
+{cases(comparison, examples, redaction)}
 {display.warnings_html(comparison)}
 <h2>What was measured</h2>
 <p>{escape(words.shown(comparison.plan.words()))}</p>
 {_facts_table(frame)}
 {_sides_table(frame)}
 """
-    return pages.frame(title, body, _versions())
+    return pages.frame(plain(title), body, _versions())
 
 
 def _figures(comparison: Compared, *, with_texts: bool) -> Iterator[str]:
@@ -126,10 +135,10 @@ def _effects(comparison: Compared) -> str:
 def _facts_table(frame: pl.DataFrame) -> str:
     facts = {
         "pairs": f"{frame.height:,}",
-        "requests": f"{frame['request_id'].drop_nulls().n_unique():,}",
+        "requests": _known(frame["request_id"], f"{frame['request_id'].drop_nulls().n_unique():,}"),
         "requests started": words.period(frame) or "unknown",
         "kinds of calls": _counts(frame["call_type"]),
-        "streams": f"{frame['stream'].sum():,} pairs",
+        "streams": _known(frame["stream"], f"{frame['stream'].sum():,} pairs"),
         "primary model groups": _counts(frame["model_group"]),
     }
     return f'<table class="facts"><tbody>{"".join(_row(*fact) for fact in facts.items())}</tbody></table>'
@@ -146,13 +155,13 @@ def _sides_table(frame: pl.DataFrame) -> str:
 
 
 def _side_row(pairs: pl.DataFrame, arm: str, side: str) -> str:
-    lag = _median(pairs["lag_s"])
+    lag = _known(pairs["lag_s"], f"{_median(pairs['lag_s'])} after the primary")
     return _row(
         wording.name(arm),
         side,
         _counts(pairs[f"{side}_model"]),
         _counts(pairs[f"{side}_status"]),
-        "first" if side == "primary" else f"{lag} after the primary",
+        "first" if side == "primary" else lag,
         _median(pairs[f"{side}_overhead_s"]),
     )
 
@@ -161,6 +170,14 @@ def _row(head: str, *cells: str) -> str:
     return (
         f'<tr><th scope="row">{escape(head)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
     )
+
+
+def _known(column: pl.Series, shown: str) -> str:
+    """What is `shown` of a column, and of how many pairs it is unknown."""
+    missing = column.null_count()
+    if missing == len(column):
+        return "unknown"
+    return f"{shown} ({missing:,} unknown)" if missing else shown
 
 
 def _counts(column: pl.Series, most: int = 6) -> str:

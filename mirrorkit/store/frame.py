@@ -117,7 +117,8 @@ class FrameStore:
             raise LabelError(
                 f"there is no pair {pair_id!r} among the {len(self):,} so far: give a `pair_id` of the frame."
             )
-        self._annotate(annotation)
+        if annotation.values.keys() - {"labelled_at"}:
+            self._annotate(annotation)
 
     def judged(self, pair_id: str, judgement: Judgement) -> None:
         """Set a judge's verdict on a pair."""

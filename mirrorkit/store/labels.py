@@ -3,12 +3,25 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Any, get_args
 
 import polars as pl
 
 from mirrorkit.errors import LabelError
 from mirrorkit.records import SCHEMA, Judgement, Preference
+
+
+class _Word(Enum):
+    KEEP = "keep"
+    NO_NOTE = "no note"
+
+
+KEEP: Any = _Word.KEEP
+"""In place of a preference: the pair's stays as it is, whatever it is by now."""
+
+NO_NOTE: Any = _Word.NO_NOTE
+"""In place of a note: the pair is to be as if it had never had one, where None leaves the note as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +35,28 @@ class Annotation:
 def label(pair_id: str, preference: str | None, note: str | None, at: datetime) -> Annotation:
     """A person's preference, or None to take it back; a `note` of None leaves the pair's note as it is.
 
-    Raises LabelError for another word.
+    `KEEP` and `NO_NOTE` are for who sets one of the two alone. Raises LabelError for another word.
 
     >>> from datetime import UTC
     >>> sorted(label("p1", "tie", None, datetime(2026, 11, 22, tzinfo=UTC)).values)
     ['labelled_at', 'preference']
+    >>> sorted(label("p1", KEEP, "too long", datetime(2026, 11, 22, tzinfo=UTC)).values)
+    ['labelled_at', 'note']
     """
     words = get_args(Preference)
-    if preference is not None and preference not in words:
+    if preference is not None and preference is not KEEP and preference not in words:
         raise LabelError(
             f"preference={preference!r}: give one of {', '.join(map(repr, words))}, or None to take it back."
         )
-    if note is not None and not isinstance(note, str):
+    if note is not None and note is not NO_NOTE and not isinstance(note, str):
         raise LabelError(f"note={note!r}: give a text, or None to leave the note as it is.")
     # one that is taken back has its time too, or an older copy of the pair would bring it back
-    values = {"preference": preference, "labelled_at": at}
-    return Annotation(pair_id, values if note is None else {**values, "note": storable(note)})
+    values: dict[str, Any] = {"labelled_at": at}
+    if preference is not KEEP:
+        values["preference"] = preference
+    if note is not None:
+        values["note"] = None if note is NO_NOTE else storable(note)
+    return Annotation(pair_id, values)
 
 
 def verdict(pair_id: str, judgement: Judgement) -> Annotation:

@@ -195,7 +195,21 @@ def test_what_a_switch_saves_is_the_tables_difference_at_the_volume(priced: Fram
     assert savings(compare(frame.head(20), progress=False).table, 1)[0].low is None
 
 
-@pytest.mark.parametrize("volume", [0, -1, float("nan"), float("inf"), "many", True])
+@pytest.mark.parametrize(
+    "volume",
+    [0, -1, float("nan"), float("inf"), "many", True, 10**400, -(10**400), "x" * 900],
+    ids=lambda volume: repr(volume)[:8],
+)
 def test_a_volume_is_a_number_above_0(priced: Frame, volume: Any) -> None:
-    with pytest.raises(CompareError, match="number of requests above 0"):
+    with pytest.raises(CompareError, match="number of requests above 0") as raised:
         compare(priced(), progress=False).cost(volume)
+    assert len(str(raised.value)) < 150
+
+
+@pytest.mark.parametrize(("cost", "volume"), [(1e308, 1_000), (1e305, 1e9), (1.0, 1e308)])
+def test_what_is_more_than_a_number_can_be_is_no_saving_and_no_error(
+    priced: Frame, cost: float, volume: float
+) -> None:
+    comparison = compare(priced(cost_usd=cost), progress=False)
+    assert all(isfinite(each.saved) for each in savings(comparison.table, volume))
+    comparison.cost(volume).to_json()

@@ -186,10 +186,37 @@ def test_pairs_are_read_and_voted_on_by_key(opened: Driver, page: Any, tmp_path:
     opened.press("Enter")
     opened.says(".said", "noted")
     assert "j1u0 fine" in opened.run("recording.frame['note'][4]")
-    opened.root.locator(".place").click()
-    opened.press("0")
+    # what is typed is of the pair it was typed for, though the next one is drawn meanwhile
+    field = opened.root.locator("label.note input")
+    field.fill("half typed")
+    forth = opened.root.locator(".places button").nth(1)
+    forth.evaluate("button => button.click()")
     opened.says(".place", "Pair 6 of 12")
+    assert field.input_value() == ""
+    forth.evaluate(
+        "(button, field) => { button.click(); field.focus(); field.value = 'of the sixth'; }",
+        field.element_handle(),
+    )
+    opened.says(".place", "Pair 7 of 12")
+    assert field.input_value() == "of the sixth"
+    opened.press("Enter")
+    opened.says(".said", "noted")
+    assert field.input_value() == ""
+    notes = opened.run("print(recording.frame['note'][4:7].to_list())")
+    assert "['half typed', 'of the sixth', None]" in notes
+    opened.root.locator(".place").click()
+    opened.press("k")
+    opened.press("k")
+    opened.says(".place", "Pair 5 of 12")
+
+    # a key that is held says its word once
+    page.keyboard.down("0")
+    opened.says(".place", "Pair 6 of 12")
+    page.keyboard.down("0")
+    page.keyboard.up("0")
     assert "None" in opened.run("print(recording.frame['preference'].drop_nulls().to_list() or None)")
+    opened.says(".place", "Pair 6 of 12")
+    opened.says(".counted", "1 skipped")
 
     # none of these keys was JupyterLab's, where b adds a cell, x cuts one, m and 1 make it Markdown
     opened.root.locator(".place").click()
@@ -208,7 +235,7 @@ def test_filters_say_what_is_wrong_in_place_and_a_reload_draws_the_same(
     field = opened.root.locator("label.expression input")
     field.fill("pl.col('no such') > 2")
     field.press("Enter")
-    opened.says(".error", "ColumnNotFoundError")
+    opened.says(".error", "there is no column")
     opened.says(".place", "Pair 1 of 12")
     page.screenshot(path=str(tmp_path / "error.png"))
     field.fill("pl.col('primary_latency_s') > 9")

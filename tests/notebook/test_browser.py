@@ -1,7 +1,10 @@
 """The pair browser as a widget: what crosses, what is shown without a front end, what the script may do."""
 
+import gc
 import json
 import re
+import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +61,58 @@ def test_a_session_browses_too_and_what_is_said_is_redacted_and_journaled(sim: A
         assert session.frame.select("preference", "note").row(0) == ("tie", "SO SO")
         assert browser.view["pair"]["note"] == "SO SO"
     assert mirrorkit.load(tmp_path).frame.select("preference", "note").row(0) == ("tie", "SO SO")
+
+
+def test_a_vote_on_a_pair_that_left_memory_stays_when_a_note_is_added(sim: Any, tmp_path: Path) -> None:
+    models = [sim.deployment("chat", "gpt-4o"), sim.deployment("next", "gpt-4o-mini")]
+    how: dict[str, Any] = {"silent_model": "next", "journal": tmp_path, "max_pairs_in_memory": 2}
+    with mirrorkit.MirrorSession(models, **how) as session, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        session.run(["Hi"] * 2, model="chat", progress=False)
+        browser = session.browse(blind=False)
+        first = browser.pair_id
+        session.run(["Ho"] * 4, model="chat", progress=False)
+        say(browser, do="go_on", on=False)
+        say(browser, do="vote", pair=first, choice="right")
+        say(browser, do="note", pair=first, text="why")
+        say(browser, do="note", pair=first, text="why not")
+        assert browser.view["message"] == "noted"
+        say(browser, do="undo")
+        say(browser, do="undo")
+        assert browser.view["pair"]["note"] == ""
+        say(browser, do="refresh")
+        assert browser.view["message"].endswith("new pairs"), "what is hidden is no error of the reader's"
+    said = mirrorkit.load(tmp_path).frame.filter(pl.col("pair_id") == first)
+    assert said.select("preference", "note").row(0) == ("silent", None), (
+        "undo leaves what was not there before"
+    )
+
+
+def test_a_browser_does_not_keep_its_session_alive_and_says_so_when_it_is_gone(sim: Any) -> None:
+    models = [sim.deployment("chat", "gpt-4o"), sim.deployment("next", "gpt-4o-mini")]
+    session = mirrorkit.MirrorSession(models, silent_model="next")
+    session.run(["Hi"], model="chat", progress=False)
+    browser, gone = session.browse(), weakref.ref(session)
+    session.close()
+    del session
+    gc.collect()
+    assert gone() is None
+    say(browser, do="vote", pair=browser.pair_id, choice="tie")
+    assert "the session is gone" in browser.view["message"]
+
+
+def test_a_recording_is_held_and_does_not_look_for_new_pairs(recording: Recording) -> None:
+    browser = Recording(recording.frame).browse()
+    gc.collect()
+    say(browser, do="vote", pair="p1", choice="tie")
+    assert browser.view["count"]["voted"] == 1
+    assert not browser.view["grows"]
+
+
+def test_a_recording_whose_gate_waits_for_a_metric_is_browsed(recording: Recording, tmp_path: Path) -> None:
+    recording.compare(gates={"short": 0.5}, metrics={"short": lambda _: 1.0}, progress=False)
+    recording.to_parquet(tmp_path / "pairs.parquet")
+    assert mirrorkit.load(tmp_path / "pairs.parquet").browse().pair_id == "p1"
 
 
 def test_one_trait_crosses_and_it_is_data(recording: Recording) -> None:

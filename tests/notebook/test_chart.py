@@ -146,3 +146,16 @@ def test_html_without_a_renderer_is_the_picture_and_asks_no_network(chart: Any) 
     assert html == chart._repr_svg_()
     assert html.startswith("<svg ")
     assert "<script" not in html
+
+
+def test_a_figure_that_no_picture_is_made_of_has_its_sentence(shown: list[Any]) -> None:
+    class Odd(Chart):
+        def to_plotly_json(self) -> Any:
+            return {"data": [{"type": "bar", "y": 5}], "layout": {"title": {"text": "<i>Odd</i>"}}}
+
+    odd = Odd({"layout": {"title": {"text": "a &lt; b"}}})
+    assert odd._repr_svg_() is None
+    assert odd._repr_html_() == f"<p>{text(odd)}</p>".replace("a < b", "a &lt; b").replace('"', "&quot;")
+    odd._ipython_display_()
+    assert PICTURE not in shown[0]
+    assert shown[0]["text/plain"] == text(odd)

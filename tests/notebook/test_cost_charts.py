@@ -104,6 +104,20 @@ def test_several_arms_and_the_control_each_have_their_bars_and_only_silent_arms_
     assert subtitle(figure).count("At 1,000 requests") == 2
 
 
+def test_where_a_cache_answered_the_saving_is_of_the_other_requests_and_the_hits_are_counted() -> None:
+    hit = pl.int_range(pl.len()) % 3 == 0
+    told = subtitle(seen(made().with_columns(primary_cache_hit=hit)).cost(5_000))
+    assert "At 5,000 requests that no cache answers: primary $" in told
+    assert "A cache answered 100 primary and 0 silent calls" in told
+    assert "cache" not in subtitle(seen(made().with_columns(primary_cache_hit=pl.lit(False))).cost())
+
+
+def test_savings_that_are_not_told_are_counted() -> None:
+    told = subtitle(seen(pl.concat([made(20, arm=arm) for arm in "abcd"])).cost())
+    assert told.count("At 1,000 requests") == 3
+    assert "What a switch saves is told of 3 of 4 arms." in told
+
+
 def test_refusals_are_beside_the_other_answers_figures() -> None:
     comparison = seen(made())
     figure = comparison.outputs()

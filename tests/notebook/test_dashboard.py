@@ -206,6 +206,33 @@ class TestWhatIsShown:
         assert "Mirroring has cost $1.23 of $5.00: $3.77 left." in shown
         assert "no budget is set" in board.spend(Glance(), Tally())
 
+    def test_pairs_that_left_memory_unread_are_told_of(self) -> None:
+        scene = Scene(pairs(10, silent_status=["ok", "error"] * 5), recorded=25)
+        stage = Stage(scene)
+        stage.tick()
+        for name in ("spend", "charts", "errors"):
+            assert "10 of 25 pairs" in Elements(stage.dashboard.parts[name]).text
+        scene.set(recorded=10)
+        stage = Stage(scene)
+        stage.tick()
+        assert " of 10 pairs" not in "".join(stage.dashboard.parts.values())
+
+    @pytest.mark.parametrize(("arms", "spend", "charts"), [(3, 0, 0), (4, 0, 1), (5, 1, 2), (6, 2, 3)])
+    def test_arms_that_are_not_shown_are_counted(self, arms: int, spend: int, charts: int) -> None:
+        tally = Tally()
+        tally.read(pairs(60, arm=[f"m{row % arms}" for row in range(60)]))
+        for shown, rest in ((board.spend(Glance(), tally), spend), (board.charts(tally), charts)):
+            found = re.findall(r"and (\d) more arms?<", shown)
+            assert found == ([str(rest)] if rest else [])
+
+    def test_one_is_no_plural(self) -> None:
+        one = Glance(Funnel(requests=1, under_way=1), recorded=1, faults=1)
+        assert dashboard.text(one).startswith("mirrorkit: 1 request, 0 mirrored, 1 under way, 1 pair; ")
+        assert dashboard.text(one).endswith("; 1 fault")
+        counters = Elements(board.counters(one)).text
+        assert "1 primary, 0 silent" in counters
+        assert "recorded1pair" in counters.replace("pairs", "PAIRS")
+
     def test_a_fault_of_ours_is_told(self) -> None:
         shown = Elements(board.counters(Glance(faults=2, last_fault=f"KeyError: {HOSTILE}")))
         assert "2 faults of mirrorkit’s own" in shown.text
@@ -370,6 +397,22 @@ class TestWhenItLooks:
         assert "Over 300 pairs" in stage.dashboard.parts["gates"]
         assert stage.dashboard.ended
 
+    @pytest.mark.parametrize("paused", [False, True])
+    @pytest.mark.parametrize("under_way", [{"calls": 3}, {"funnel": Funnel(requests=1, under_way=1)}])
+    def test_a_closed_session_is_watched_until_nothing_of_it_is_under_way(
+        self, paused: bool, under_way: dict[str, Any]
+    ) -> None:
+        scene = Scene(pairs(0))
+        stage = Stage(scene)
+        scene.set(closed=True, **under_way)
+        assert stage.dashboard.tick(paused)
+        assert not stage.dashboard.ended
+        scene.grow(3)
+        scene.set(closed=True)
+        assert not stage.dashboard.tick(paused)
+        assert stage.dashboard.ended
+        assert "Over 3 pairs" in stage.dashboard.parts["gates"]
+
     def test_what_may_take_long_can_be_left_to_a_later_tick(self) -> None:
         scene = Scene(pairs(200))
         stage = Stage(scene)
@@ -521,7 +564,7 @@ class TestOfASession:
         session.run(["Hi"], progress=False)
         widget, gone = session.live(), weakref.ref(session)
         told = repr(widget)
-        assert "1 requests, 1 mirrored" in told
+        assert told.startswith("mirrorkit: 1 request, 1 mirrored, 0 under way, 1 pair; ")
         session.close()
         del session
         assert eventually(lambda: gc.collect() >= 0 and gone() is None)

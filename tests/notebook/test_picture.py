@@ -339,3 +339,11 @@ def test_any_figure_of_ours_gives_valid_xml(pairs: int, seed: int, name: str) ->
     seen = compare(made(pairs, seed, arms=(name, "control"), name=name), progress=False)
     for view in VIEWS:
         assert_inert(picture(getattr(seen, view)()))
+
+
+def test_a_heat_map_without_rows_is_named_and_texts_in_a_heap_of_lines_are_nothing() -> None:
+    points = plain({"type": "heatmap", "x": [1, 2], "y": [1, 2], "z": [3, 4]}, {"y": [1, 2]})
+    assert len(drawn(points, "line")) == 1
+    assert any("not in this picture: heatmap" in text for text in texts(points))
+    heap = [{"x": [1, 2], "y": y, "stackgroup": "a"} for y in (["1", "2"], [3, "x"])]
+    assert len(drawn(plain(*heap), "area")) == 2

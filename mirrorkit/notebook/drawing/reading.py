@@ -4,6 +4,8 @@ import base64
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mirrorkit.notebook.drawing.scales import as_number
+
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
@@ -65,6 +67,8 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Plain:
 def _dressed(trace: Plain, templates: Mapping[str, Any], number: int) -> Plain:
     kind = {"scattergl": "scatter"}.get(trace.get("type") or "scatter", trace.get("type") or "scatter")
     looks = templates.get(kind) or [{}]
+    if kind == "heatmap" and not all(isinstance(row, list) for row in trace.get("z") or []):
+        kind = "heatmap of points"
     return {"name": f"trace {number}", **_over(looks[0], trace), "type": kind}
 
 
@@ -83,7 +87,7 @@ def _heaped(traces: list[Plain]) -> list[Plain]:
         group = trace.get("stackgroup")
         if group and trace["type"] == "scatter":
             key = (group, trace.get("xaxis"), trace.get("yaxis"))
-            own = [value or 0.0 for value in trace.get("y") or []]
+            own = [as_number(value) or 0.0 for value in trace.get("y") or []]
             below = sums.get(key, [0.0] * len(own))
             total = [low + value for low, value in zip(below, own, strict=False)]
             fill = trace.get("fill") or ("tonexty" if key in sums else "tozeroy")

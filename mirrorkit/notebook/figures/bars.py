@@ -10,13 +10,18 @@ from mirrorkit.compare import wording
 from mirrorkit.compare.prices import Saving, Split
 from mirrorkit.compare.selection import SIDES
 from mirrorkit.notebook import theme
+from mirrorkit.notebook.figures.parts import arms_shown, cut
 from mirrorkit.records import CONTROL
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_ARMS_SHOWN = 4
+ARMS_SHOWN = 4
+"""The most arms that have bars."""
+
 _NAME = 16
+_ROOMY = 2
+"""Arms whose bars have room for names of two lines."""
 _MOST_OF_IT = 0.6
 """Beyond this share, the whole is worth a tick."""
 _FIELDS_SHOWN = 12
@@ -40,13 +45,13 @@ def cost_bars(
 
     With `splits`, by arm and side, the bars are of the parts that were paid for.
     """
-    bars, of_bars = [], []
-    for row in _usable(rows):
+    bars, of_bars, shown = [], [], _usable(rows)
+    for row in shown:
         primary = _times(row["primary"], 1000)
         ends = [
             None if row[end] is None or primary is None else row[end] * primary for end in ("low", "high")
         ]
-        bars += _sides_of(row, primary, _times(row["silent"], 1000), ends, "USD")
+        bars += _sides_of(row, primary, _times(row["silent"], 1000), ends, "USD", _between(shown))
         of_bars += [(splits or {}).get((row["arm"], side)) for side in SIDES]
     stacks = None if splits is None else _stacks(of_bars)
     _bars(figure, at, bars, "USD per 1,000 requests", "no priced calls", stacks=stacks)
@@ -78,8 +83,8 @@ def split_notes(splits: Iterable[Split]) -> list[str]:
     return notes + ([f"Not split: {'; '.join(why)}."] if why else [])
 
 
-def saving(told: Saving) -> str:
-    """What a switch would save at a number of requests, in a sentence; not escaped.
+def saving(told: Saving, of_what: str = "requests") -> str:
+    """What a switch would save at a number of requests, or `of_what` they are, in a sentence; not escaped.
 
     >>> saving(Saving("mini", 1e6, 1230.0, 410.0, 820.0, 800.0, 840.0))
     'At 1,000,000 requests: primary $1,230, mini $410; a switch saves $820 ($800 to $840, at every look).'
@@ -90,7 +95,7 @@ def saving(told: Saving) -> str:
     low_high = " to ".join(wording.effect(end, "difference", "USD").lstrip("+") for end in ends)
     holds = f"{low_high}, at every look" if len(ends) == 2 else "no interval yet"
     return (
-        f"At {told.requests:,.10g} requests: primary {wording.quantity(told.primary, 'USD')}, "
+        f"At {told.requests:,.10g} {of_what}: primary {wording.quantity(told.primary, 'USD')}, "
         f"{wording.name(told.arm, 24)} {wording.quantity(told.silent, 'USD')}; "
         f"a switch {'saves' if sign > 0 else 'costs'} {saved}{' more' * (sign < 0)} ({holds})."
     )
@@ -103,13 +108,13 @@ def error_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> No
 
 def _share_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]], title: str, none: str) -> None:
     """A share on each side of each arm."""
-    bars = []
-    for row in _usable(rows):
+    bars, shown = [], _usable(rows)
+    for row in shown:
         primary = row["primary"]
         ends = [
             None if row[end] is None or primary is None else primary + row[end] for end in ("low", "high")
         ]
-        bars += _sides_of(row, primary, row["silent"], ends, "share")
+        bars += _sides_of(row, primary, row["silent"], ends, "share", _between(shown))
     _bars(figure, at, bars, title, none, tickformat=".3~%")
 
 
@@ -122,7 +127,7 @@ def identical_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -
     """The share of pairs with identical answers in each arm, from the table's rows."""
     bars = [
         _bar(
-            theme.escape(row["arm"], _NAME),
+            cut(row["arm"], _NAME),
             _color(row["arm"]),
             row["effect"],
             [row["low"], row["high"]],
@@ -170,13 +175,18 @@ def _bar(label: str, color: str, length: float | None, ends: list[float | None],
 
 
 def _sides_of(
-    row: dict[str, Any], primary: float | None, silent: float | None, ends: list[float | None], unit: str
+    row: dict[str, Any],
+    primary: float | None,
+    silent: float | None,
+    ends: list[float | None],
+    unit: str,
+    between: str,
 ) -> list[_Bar]:
     """Both sides of an arm; the interval of their difference is drawn at the silent one."""
-    arm, again = theme.escape(row["arm"], _NAME), row["arm"] == CONTROL
+    arm, again = cut(row["arm"], _NAME), row["arm"] == CONTROL
     return [
-        _bar(f"{arm}<br>primary", theme.PRIMARY, primary, [None, None], unit),
-        _bar(f"{arm}<br>{'again' if again else 'silent'}", _color(row["arm"]), silent, ends, unit),
+        _bar(f"{arm}{between}primary", theme.PRIMARY, primary, [None, None], unit),
+        _bar(f"{arm}{between}{'again' if again else 'silent'}", _color(row["arm"]), silent, ends, unit),
     ]
 
 
@@ -184,8 +194,19 @@ def _color(arm: str) -> str:
     return theme.CONTROL if arm == CONTROL else theme.SILENT
 
 
+def drawn(rows: list[dict[str, Any]], most: int = ARMS_SHOWN) -> list[dict[str, Any]]:
+    """The rows of the arms that are drawn, at most so many, of those of a metric in the table."""
+    shown = arms_shown(pl.DataFrame({"arm": [row["arm"] for row in rows]}, {"arm": pl.String}), most)
+    return [row for row in rows if row["arm"] in shown]
+
+
 def _usable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if row["n"] > 0][:_ARMS_SHOWN]
+    return [row for row in drawn(rows) if row["n"] > 0]
+
+
+def _between(rows: list[dict[str, Any]]) -> str:
+    """What parts an arm and its side in a name: many bars have room for a line each."""
+    return "<br>" if len(rows) <= _ROOMY else " "
 
 
 def _times(value: float | None, factor: float) -> float | None:
@@ -214,18 +235,18 @@ def _bars(
             "type": "bar",
             "orientation": "h",
             "x": [bar.length for bar in bars],
-            "y": [bar.label for bar in bars],
+            "y": list(range(len(bars))),
             "marker": {"color": [bar.color for bar in bars]},
             "opacity": 0.75,
             "customdata": [bar.text for bar in bars],
             "hovertemplate": "%{customdata}<extra></extra>",
         })  # fmt: skip
-    whiskers = [bar for bar in bars if bar.low < bar.high]
+    whiskers = [(y, bar) for y, bar in enumerate(bars) if bar.low < bar.high]
     theme.add(figure, at, {
         "type": "scatter",
         "mode": "lines+markers",
-        "x": [end for bar in whiskers for end in (bar.low, bar.high, None)],
-        "y": [bar.label for bar in whiskers for _ in range(3)],
+        "x": [end for _, bar in whiskers for end in (bar.low, bar.high, None)],
+        "y": [y for y, _ in whiskers for _ in range(3)],
         "line": {"color": theme.TEXT, "width": 2},
         "marker": {"symbol": "line-ns", "size": 10, "line": {"color": theme.TEXT, "width": 2}},
         "hoverinfo": "skip",
@@ -234,7 +255,7 @@ def _bars(
         "type": "scatter",
         "mode": "text",
         "x": [bar.high for bar in bars],
-        "y": [bar.label for bar in bars],
+        "y": list(range(len(bars))),
         "text": [f" {bar.text}" for bar in bars],
         "textposition": "middle right",
         "cliponaxis": False,
@@ -248,7 +269,18 @@ def _bars(
     )
     if "tickformat" in axis and longest > _MOST_OF_IT:
         figure.update_xaxes(tickvals=[0, 0.5, 1], row=at[0], col=at[1])
-    figure.update_yaxes(type="category", autorange="reversed", row=at[0], col=at[1])
+    name_places(figure, at, [bar.label for bar in bars])
+
+
+def name_places(figure: "Figure", at: theme.At, names: list[str]) -> None:
+    """Name what lies at 0, 1, 2 … from above; names that are alike after a cut stay two places."""
+    figure.update_yaxes(
+        range=[len(names) - 0.5, -0.5],
+        tickvals=list(range(len(names))),
+        ticktext=names,
+        row=at[0],
+        col=at[1],
+    )
 
 
 def _stacked(bars: list[_Bar], stack: _Stack) -> dict[str, Any]:
@@ -259,7 +291,7 @@ def _stacked(bars: list[_Bar], stack: _Stack) -> dict[str, Any]:
         "name": stack.name,
         "showlegend": None,
         "x": stack.lengths,
-        "y": [bar.label for bar in bars],
+        "y": list(range(len(bars))),
         "marker": {
             "color": [theme.faded(bar.color, stack.opacity) for bar in bars],
             "line": {"color": [bar.color for bar in bars], "width": 1},
@@ -292,16 +324,14 @@ def field_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> No
     several = len({row["arm"] for row in rows}) > 1
     labels = [_field_label(row, several) for row in rows]
     bars = [_field_bar(row, label) for row, label in zip(rows, labels, strict=True)]
-    again = [
-        (label, row["control"]) for row, label in zip(rows, labels, strict=True) if row["control"] is not None
-    ]
+    again = [(y, row["control"]) for y, row in enumerate(rows) if row["control"] is not None]
     told = "; green: the control's share" if again else ""
     _bars(figure, at, bars, f"share of pairs{told}", "", tickformat=".3~%")
     theme.add(figure, at, {
         "type": "scatter",
         "mode": "markers",
         "x": [share for _, share in again],
-        "y": [label for label, _ in again],
+        "y": [y for y, _ in again],
         "marker": {"symbol": "line-ns", "size": 26, "line": {"color": theme.CONTROL, "width": 5}},
         "hovertemplate": "control: %{x:.3~%}<extra></extra>",
     })  # fmt: skip
@@ -316,5 +346,5 @@ def _field_bar(row: dict[str, Any], label: str) -> _Bar:
 
 
 def _field_label(row: dict[str, Any], several: bool) -> str:
-    arm = f"{theme.escape(row['arm'], 16)}: " if several else ""
-    return f"{arm}{theme.escape(row['path'], 32)}<br>{_READINGS[row['reading']]}"
+    arm = f"{cut(row['arm'], _NAME)}: " if several else ""
+    return f"{arm}{cut(row['path'], 32)}<br>{_READINGS[row['reading']]}"

@@ -9,7 +9,7 @@ import polars as pl
 from mirrorkit.compare import wording
 from mirrorkit.compare.selection import FAILED, FINISHED
 from mirrorkit.notebook import theme
-from mirrorkit.notebook.figures.parts import Part, each_call_once, silent_parts
+from mirrorkit.notebook.figures.parts import Part, cut, each_call_once, silent_parts
 from mirrorkit.notebook.figures.timeline import Timeline, timeline
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _stacked(side: Side, sides: Sides) -> list[dict[str, Any]]:
         )
         if not rows:
             continue
-        label = OTHER if kind is None else theme.escape(kind, 32)
+        label = OTHER if kind is None else cut(kind, 32)
         traces.append(
             {
                 "type": "bar",

@@ -6,7 +6,7 @@ the middle, and the end of the interval that is farthest from it is at 1. What p
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log
+from math import copysign, inf, isfinite, log
 from typing import TYPE_CHECKING, Any
 
 from mirrorkit.notebook import theme, words
@@ -26,7 +26,10 @@ _PASSES, _FAILS = "rgba(0, 158, 115, 0.13)", "rgba(213, 94, 0, 0.13)"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One gate's line: from -1 (farthest on the side that passes) to 1, 0 the margin; None is unknown."""
+    """One gate's line: from -1 (farthest on the side that passes) to 1, 0 the margin; None is unknown.
+
+    A ratio of 0, which is farther than any other, is at the panel's edge.
+    """
 
     label: str
     text: str
@@ -60,19 +63,24 @@ def _mark(
     is_ratio = "ratio" in row.get("estimand", "")
 
     def beyond(value: float | None) -> float | None:
-        if value is None or (is_ratio and value <= 0):
+        if value is None or (is_ratio and value < 0):
             return None
+        if is_ratio and value == 0:  # as far below the margin as can be
+            return -inf if lower else inf
         distance = log(value) - log(gate["margin"]) if is_ratio else value - gate["margin"]
         return theme.finite(distance if lower else -distance)
 
     ends = [beyond(row.get(name)) for name in ("low", "high", "one_look_low", "one_look_high")]
     effect = beyond(gate["effect"])
-    known = [abs(end) for end in ends if end is not None]
+    known = [abs(end) for end in ends if end is not None and isfinite(end)]
+    away = abs(theme.finite(effect) or 0.0)
     # with no interval there is nothing to say how far is far
-    scale = max([*known, abs(effect or 0.0)] if known else [2 * abs(effect or 0.0)]) or 1.0
+    scale = max([*known, away] if known else [2 * away]) or 1.0
 
     def at(distance: float | None) -> float | None:
-        return None if distance is None else theme.finite(distance / scale)
+        if distance is None or isfinite(distance):
+            return None if distance is None else theme.finite(distance / scale)
+        return copysign(_EDGE, distance)
 
     no_effect = at(
         beyond(1.0 if is_ratio else 0.0 if row.get("estimand", "").startswith("difference") else None)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from mirrorkit.compare.metrics import usable
-from mirrorkit.compare.selection import FAILED
+from mirrorkit.compare.selection import FAILED, FINISHED
 from mirrorkit.notebook import theme
-from mirrorkit.notebook.figures.parts import Part, both_sides, each_call_once, silent_parts
+from mirrorkit.notebook.figures.bars import name_places
+from mirrorkit.notebook.figures.parts import Part, both_sides, cut, each_call_once, silent_parts
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -150,8 +151,18 @@ def finish_reasons(figure: "Figure", at: theme.At, frame: pl.DataFrame) -> None:
 
 
 def error_kinds(figure: "Figure", at: theme.At, frame: pl.DataFrame) -> None:
-    """Which errors each side had, as shares of all its calls."""
-    _kinds(figure, at, frame, _error_kinds_of, "share of all calls", "no failed calls")
+    """Which errors each side had, as shares of its finished calls."""
+    _kinds(figure, at, frame, _error_kinds_of, "share of finished calls", "no failed calls")
+
+
+def ok_calls(frame: pl.DataFrame) -> list[int]:
+    """How many calls `finish_reasons` rests on, side by side as it is drawn."""
+    return [_finish_reasons_of(part)[1] for part in both_sides(frame)]
+
+
+def finished_calls(frame: pl.DataFrame) -> list[int]:
+    """How many calls `error_kinds` rests on, side by side as it is drawn."""
+    return [_error_kinds_of(part)[1] for part in both_sides(frame)]
 
 
 def _finish_reasons_of(part: Part) -> tuple[pl.Series, int]:
@@ -160,7 +171,7 @@ def _finish_reasons_of(part: Part) -> tuple[pl.Series, int]:
 
 
 def _error_kinds_of(part: Part) -> tuple[pl.Series, int]:
-    calls = each_call_once(part, part.pairs)
+    calls = each_call_once(part, part.pairs).filter(part.column("status").is_in(FINISHED))
     failed = calls.filter(part.column("status").is_in(FAILED))
     return failed.select(
         pl.coalesce(part.column("error_type"), part.column("status"))
@@ -183,7 +194,7 @@ def _kinds(
         return
     common = every.value_counts(sort=True, name="n").head(_KINDS_SHOWN).to_series(0).to_list()
     has_others = every.n_unique() > len(common)
-    labels = [theme.escape(kind, 20) for kind in common] + ["other kinds"] * has_others
+    labels = [cut(kind, 20) for kind in common] + ["other kinds"] * has_others
     for part, kinds, calls in parts:
         if not calls:
             continue
@@ -195,7 +206,7 @@ def _kinds(
                 "type": "bar",
                 "orientation": "h",
                 "x": [count / calls for count in counts],
-                "y": labels,
+                "y": list(range(len(labels))),
                 "customdata": counts,
                 "marker": {"color": part.color},
                 "opacity": 0.7 ** theme.DASHES.index(part.dash),
@@ -205,4 +216,4 @@ def _kinds(
             col=at[1],
         )
     figure.update_xaxes(title_text=title, tickformat=".3~%", rangemode="tozero", row=at[0], col=at[1])
-    figure.update_yaxes(type="category", autorange="reversed", row=at[0], col=at[1])
+    name_places(figure, at, labels)

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from mirrorkit.compare import wording
 from mirrorkit.compare.selection import arms, of_arm
 from mirrorkit.notebook import theme
 from mirrorkit.records import CONTROL
@@ -43,6 +44,21 @@ class Part:
         return pl.col(f"{self.side}_{name}")
 
 
+_LONGEST = 2_000
+
+
+def cut(text: str | None, limit: int) -> str:
+    """A text that came with the data, escaped, and cut in its middle: names often differ at their ends.
+
+    >>> cut("openai/gpt-4o-mini-2024-07-18", 16), cut("mini", 16)
+    ('openai/g…4-07-18', 'mini')
+    """
+    whole = wording.name(text, _LONGEST)
+    if len(whole) > limit:
+        whole = f"{whole[: limit // 2]}…{whole[len(whole) - (limit - limit // 2 - 1) :]}"
+    return theme.escape(whole, limit)
+
+
 def arms_shown(frame: pl.DataFrame, most: int = ARMS_SHOWN) -> list[str]:
     """The arms that are drawn, at most so many, `control` last.
 
@@ -63,7 +79,7 @@ def primary_parts(frame: pl.DataFrame) -> Iterator[Part]:
         return
     for group, dash in zip(groups, theme.DASHES, strict=False):
         of_group = pairs.filter(pl.col("model_group").eq_missing(pl.lit(group, pl.String)))
-        label = f"{theme.escape(group)} (primary)"
+        label = f"{cut(group, 40)} (primary)"
         yield Part(label, "primary", "primary", theme.PRIMARY, dash, of_group)
 
 
@@ -71,10 +87,10 @@ def silent_parts(frame: pl.DataFrame, most: int = ARMS_SHOWN) -> Iterator[Part]:
     """The silent side, one part per arm that is drawn, at most so many."""
     for index, arm in enumerate(arms_shown(frame, most)):
         is_control = arm == CONTROL
-        label = "primary again (control)" if is_control else f"{theme.escape(arm)} (silent)"
+        label = "primary again (control)" if is_control else f"{cut(arm, 40)} (silent)"
         color = theme.CONTROL if is_control else theme.SILENT
         dash = "solid" if is_control else theme.DASHES[index]
-        yield Part(label, theme.escape(arm, 16), "silent", color, dash, of_arm(frame, arm))
+        yield Part(label, cut(arm, 16), "silent", color, dash, of_arm(frame, arm))
 
 
 def both_sides(frame: pl.DataFrame) -> list[Part]:

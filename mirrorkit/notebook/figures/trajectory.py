@@ -1,6 +1,7 @@
 """The trajectory of a metric as a panel: the estimate and its band over pairs, the margin, what decided."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import isfinite, log10
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ _FEW = 10
 """Pairs that each have their tick."""
 _NARROW = 30
 """Characters that fit into a panel of a narrow figure."""
+_GAPS_TOLD = 2
+"""Stretches of pairs without an interval that are each told."""
 _EARLY = 0.06
 """A decision before this share of the pairs is not seen on a linear axis."""
 
@@ -52,19 +55,19 @@ def draw(figure: "Figure", at: theme.At, path: Path, *, on_log: bool = False) ->
         )
         return
     scale = 100.0 if _is_share(path) else 1.0
-    known = np.isfinite(path.effect) & _drawable(path, path.effect)
-    if not known.any():
+    if not (np.isfinite(path.effect) & (path.effect >= 0 if _is_ratio(path) else True)).any():
         theme.say(figure, at, "no effect that can be drawn")
         return
     seen = _window(path, on_log)
+    floor = seen[0] if _has_zero(path, on_log) else None
     color = theme.CONTROL if path.arm == CONTROL else theme.SILENT
-    _band(figure, at, path, scale, color)
-    _estimate(figure, at, path, scale, color)
-    _axes(figure, at, path, scale, seen, on_log)
-    _margin(figure, at, path, scale, seen)
-    _before(figure, at, path, on_log)
+    _band(figure, at, path, scale, color, floor)
+    _estimate(figure, at, path, scale, color, floor)
+    _axes(figure, at, path, scale, seen, on_log, floor)
+    _margin(figure, at, path, scale)
+    _without(figure, at, path, on_log)
     if path.gate is not None:
-        _decision(figure, at, path, path.gate, scale, on_log)
+        _decision(figure, at, path, path.gate, scale, on_log, floor)
 
 
 def is_early(paths: Sequence[Path]) -> bool:
@@ -78,7 +81,7 @@ def is_early(paths: Sequence[Path]) -> bool:
 
 def explained(paths: Sequence[Path]) -> str:
     """What the bands are, in a sentence."""
-    gates = [path.gate for path in paths if path.gate]
+    gates = [path.gate for path in sorted(paths, key=lambda path: not path.n) if path.gate]
     if not gates:
         alpha = paths[0].alpha if paths else 0.05
         return f"The band holds at every look, at {_percent(alpha)}."
@@ -106,40 +109,66 @@ def _drawable(path: Path, values: Any) -> Any:
     return values > 0 if _is_ratio(path) else np.isfinite(values)
 
 
-def _numbers(path: Path, values: Any, scale: float) -> list[float | None]:
-    """Six digits are more than a screen shows."""
+def _numbers(path: Path, values: Any, scale: float, floor: float | None = None) -> list[float | None]:
+    """Six digits are more than a screen shows; a ratio of 0 has its place at `floor`, if there is one."""
+    if floor is not None:
+        values = np.where(values == 0, floor, values)
     kept = np.where(np.isfinite(values) & _drawable(path, values), values * scale, np.nan)
     return [None if not isfinite(value) else float(f"{value:.6g}") for value in kept.tolist()]
 
 
-def _band(figure: "Figure", at: theme.At, path: Path, scale: float, color: str) -> None:
-    """Both ends, filled between; an end that is unknown is beyond all that is shown."""
-    known = np.isfinite(path.low) | np.isfinite(path.high)
-    if not known.any():
-        return
-    xs = path.pairs[known]
+def _runs(known: Any) -> list[tuple[bool, int, int]]:
+    """Neighbours that are alike: whether they are known, from where, and to where (not included).
+
+    >>> _runs(np.array([True, False, False, True]))
+    [(True, 0, 1), (False, 1, 3), (True, 3, 4)]
+    """
+    ends = [0, *(np.flatnonzero(known[1:] != known[:-1]) + 1).tolist(), len(known)]
+    return [(bool(known[first]), first, last) for first, last in pairwise(ends)]
+
+
+def _has_interval(path: Path) -> Any:
+    return np.isfinite(path.low) | np.isfinite(path.high)
+
+
+def _band(figure: "Figure", at: theme.At, path: Path, scale: float, color: str, floor: float | None) -> None:
+    """Both ends, filled between, as far as there is an interval at each point.
+
+    An end that is unknown is beyond all that is shown.
+    """
     far = _far(path, scale)
     low, high = (
-        [end if value is None else value for value in _numbers(path, values[known], scale)]
+        [end if value is None else value for value in _numbers(path, values, scale, floor)]
         for values, end in ((path.low, far[0]), (path.high, far[1]))
     )
-    line = {"color": color, "width": 1}
-    shared = {"type": "scatter", "mode": "lines", "x": xs.tolist(), "line": line, "hoverinfo": "skip"}
-    theme.add(figure, at, {**shared, "y": low})
-    theme.add(figure, at, {**shared, "y": high, "fill": "tonexty", "fillcolor": theme.faded(color, 0.22),
-                           "name": "band, holds at every look", "showlegend": None})  # fmt: skip
+    shared = {"type": "scatter", "mode": "lines", "line": {"color": color, "width": 1}, "hoverinfo": "skip"}
+    for known, first, last in _runs(_has_interval(path)):
+        if not known:
+            continue
+        xs = path.pairs[first:last].tolist()
+        if len(xs) == 1:  # no field, but a line
+            theme.add(figure, at, {**shared, "x": xs * 2, "y": [low[first], high[first]]})
+            continue
+        theme.add(figure, at, {**shared, "x": xs, "y": low[first:last]})
+        theme.add(figure, at, {**shared, "x": xs, "y": high[first:last], "fill": "tonexty",
+                               "fillcolor": theme.faded(color, 0.22), "name": "band, holds at every look",
+                               "showlegend": None})  # fmt: skip
 
 
 def _far(path: Path, scale: float) -> tuple[float, float]:
     values = np.concatenate([path.effect, path.low, path.high])
     values = values[np.isfinite(values) & _drawable(path, values)] * scale
+    if not len(values):
+        values = np.array([path.gate.margin * scale if path.gate else scale])
     least, most = float(values.min()), float(values.max())
     if _is_ratio(path):
         return least / 10, most * 10
     return least - (most - least) - 1, most + (most - least) + 1
 
 
-def _estimate(figure: "Figure", at: theme.At, path: Path, scale: float, color: str) -> None:
+def _estimate(
+    figure: "Figure", at: theme.At, path: Path, scale: float, color: str, floor: float | None
+) -> None:
     estimand, unit = path.metric.estimand, path.metric.unit
     told = [
         f"{wording.effect(_or_none(effect), estimand, unit)}"
@@ -151,7 +180,7 @@ def _estimate(figure: "Figure", at: theme.At, path: Path, scale: float, color: s
         "mode": "lines" if len(path.pairs) > 1 else "markers",
         "name": "estimate",
         "x": path.pairs.tolist(),
-        "y": _numbers(path, path.effect, scale),
+        "y": _numbers(path, path.effect, scale, floor),
         "line": {"color": color, "width": 2.5},
         "marker": {"color": color, "size": 8},
         "customdata": [theme.escape(each, 60) for each in told],
@@ -166,21 +195,37 @@ def _or_none(value: float) -> float | None:
 
 def _window(path: Path, on_log: bool) -> tuple[float, float]:
     """From where to where the axis of effects goes: what the later pairs show, and the margin."""
-    start = 0.12 * path.pairs[-1]
-    if path.gate and path.gate.decided_after:
-        start = min(start, path.gate.decided_after * (0.7 if on_log else 1.0))
-    late = path.pairs >= start
+    late = _late(path, on_log)
     values = np.concatenate([path.low[late], path.high[late], path.effect[late]])
     values = values[np.isfinite(values) & _drawable(path, values)]
     marks = [path.gate.margin] if path.gate else []
     shown = [*values.tolist(), *marks] or [1.0]
     if _is_ratio(path):
         shown.append(1.0)
-    return min(shown), max(shown)
+    # 0 has its place below all else
+    return min(shown) / (10 if _has_zero(path, on_log) else 1), max(shown)
+
+
+def _late(path: Path, on_log: bool) -> Any:
+    start = 0.12 * path.pairs[-1]
+    if path.gate and path.gate.decided_after:
+        start = min(start, path.gate.decided_after * (0.7 if on_log else 1.0))
+    return path.pairs >= start
+
+
+def _has_zero(path: Path, on_log: bool) -> bool:
+    """Whether a ratio of 0, which has no place on a logarithmic axis, is to be seen."""
+    return _is_ratio(path) and bool((path.effect[_late(path, on_log)] == 0).any())
 
 
 def _axes(
-    figure: "Figure", at: theme.At, path: Path, scale: float, seen: tuple[float, float], on_log: bool
+    figure: "Figure",
+    at: theme.At,
+    path: Path,
+    scale: float,
+    seen: tuple[float, float],
+    on_log: bool,
+    floor: float | None,
 ) -> None:
     row, column = at
     low, high = seen[0] * scale, seen[1] * scale
@@ -205,6 +250,9 @@ def _axes(
         # the label of what decided has its place above all
         first, end = max(first - room, -_POWERS), min(end + 1.7 * room, _POWERS)
         ticks, names = _ratio_ticks(10**first, 10**end)
+        if floor is not None:
+            above = [(tick, name) for tick, name in zip(ticks, names, strict=True) if tick > 2 * floor]
+            ticks, names = [floor, *(tick for tick, _ in above)], ["×0", *(name for _, name in above)]
         figure.update_yaxes(
             type="log", range=[first, end], tickvals=ticks, ticktext=names,
             title_text="silent ÷ primary (log)", row=row, col=column,
@@ -254,7 +302,7 @@ def _round_step(step: float) -> float:
     return next(nice * power for nice in (1, 2, 5, 10) if nice * power >= step * (1 - 1e-9))
 
 
-def _margin(figure: "Figure", at: theme.At, path: Path, scale: float, seen: tuple[float, float]) -> None:
+def _margin(figure: "Figure", at: theme.At, path: Path, scale: float) -> None:
     """The margin and the side that passes, and where there would be no difference."""
     row, column = at
     none = 1.0 if _is_ratio(path) else 0.0 if path.metric.kind == "shares" else None
@@ -268,41 +316,59 @@ def _margin(figure: "Figure", at: theme.At, path: Path, scale: float, seen: tupl
     figure.add_hline(y=margin, line={"color": theme.TEXT, "width": 2, "dash": "dash"}, row=row, col=column)
     y = log10(margin) if _is_ratio(path) else margin
     arrow = "↓" if path.metric.better == "lower" else "↑"
+    # away from the line of no difference
+    above = arrow == "↓" if none is None or path.gate.margin == none else path.gate.margin > none
     figure.add_annotation(
         text=f"margin {theme.escape(margin_words(path.metric, path.gate.margin), 24)}, passes {arrow}",
-        x=1, xref="x domain", xanchor="right", y=y, yanchor="bottom" if arrow == "↓" else "top",
+        x=1, xref="x domain", xanchor="right", y=y, yanchor="bottom" if above else "top",
         showarrow=False, font={"size": 12, "color": theme.TEXT}, row=row, col=column,
     )  # fmt: skip
 
 
-def _before(figure: "Figure", at: theme.At, path: Path, on_log: bool) -> None:
-    """The pairs before which there is no interval, as a grey field with its words."""
+def _without(figure: "Figure", at: theme.At, path: Path, on_log: bool) -> None:
+    """Where there is no interval: a grey field for each stretch of pairs, and its words."""
     row, column = at
-    first = path.burn_in
-    if first is None:
-        said = "<br>".join(theme.escape(line) for line in wrap(path.note, _NARROW, max_lines=3))
-    elif first <= 10:
-        return
-    else:
-        said = f"no interval before {first:,} pairs"
+    told, pairs = [], path.pairs.tolist()
+    for known, first, last in _runs(_has_interval(path)):
+        begin, end = pairs[first - 1] if first else 0, pairs[min(last, len(pairs) - 1)]
+        if known or last - first == len(pairs) or (not first and end <= _FEW):
+            continue
         figure.add_vrect(
-            x0=0.1 if on_log else 0, x1=first, fillcolor=theme.TEXT, opacity=0.12, line_width=0,
+            x0=max(begin, 0.1) if on_log else begin, x1=end, fillcolor=theme.TEXT, opacity=0.12, line_width=0,
             layer="below", row=row, col=column,
         )  # fmt: skip
+        if not first:
+            told.append(f"no interval before {end:,} pairs")
+        elif last < len(pairs):
+            told.append(f"no interval between {begin:,} and {end:,} pairs")
+    if len(told) > _GAPS_TOLD:
+        told = [*told[: _GAPS_TOLD - 1], "no interval where it is grey"]
+    told += wrap(path.note, _NARROW, max_lines=3)
+    if not told:
+        return
     figure.add_annotation(
-        text=said, x=0.01, xref="x domain", xanchor="left", y=0.01, yref="y domain", yanchor="bottom",
-        align="left", showarrow=False, font={"size": 12, "color": theme.TEXT}, row=row, col=column,
+        text="<br>".join(theme.escape(line, 60) for line in told), x=0.01, xref="x domain", xanchor="left",
+        y=0.01, yref="y domain", yanchor="bottom", align="left", showarrow=False,
+        font={"size": 12, "color": theme.TEXT}, row=row, col=column,
     )  # fmt: skip
 
 
-def _decision(figure: "Figure", at: theme.At, path: Path, gate: Gate, scale: float, on_log: bool) -> None:
+def _decision(
+    figure: "Figure",
+    at: theme.At,
+    path: Path,
+    gate: Gate,
+    scale: float,
+    on_log: bool,
+    floor: float | None,
+) -> None:
     """The pair at which the gate was decided, on the end of the band that decided it."""
     if gate.at is None or gate.decided_after is None:
         return
     row, column = at
     x, passed = int(path.pairs[gate.at]), gate.state == "passed"
     values = path.high if passed == (path.metric.better == "lower") else path.low
-    y = _numbers(path, values, scale)
+    y = _numbers(path, values, scale, floor)
     figure.add_vline(x=x, line={"color": theme.TEXT, "width": 1}, row=row, col=column)
     line = {"color": theme.CONTROL if path.arm == CONTROL else theme.SILENT, "width": 2}
     theme.add(figure, at, {"type": "scatter", "mode": "lines", "x": path.pairs.tolist(), "y": y,

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import floor, log10
+from math import log10
 
 from mirrorkit.compare import wording
 from mirrorkit.notebook import theme, words
 from mirrorkit.notebook.compared import Compared
 from mirrorkit.notebook.live.band import band
 from mirrorkit.notebook.live.gauges import Arm, Failure, Glance, Tally, Times
+from mirrorkit.notebook.live.ticks import dollars, round_steps, spread
 from mirrorkit.records import CONTROL
 
 PARTS = ("head", "counters", "spend", "charts", "gates", "errors")
@@ -82,12 +83,12 @@ def counters(glance: Glance) -> str:
     """The funnel: what came in, what became of it, what is recorded, and why the rest was not mirrored."""
     funnel = glance.funnel
     left_out = {name: funnel[name] for name in NOT_MIRRORED if funnel[name]}
-    running = f"{funnel.under_way:,} primaries, {glance.calls:,} silent"
+    running = f"{counted(funnel.under_way, 'primary', 'primaries')}, {glance.calls:,} silent"
     tiles = [
         _tile("requests", funnel.requests, "came in"),
         _tile("mirrored", funnel.mirrored, _of(funnel.mirrored, funnel.requests)),
         _tile("under way", funnel.under_way + glance.calls, running),
-        _tile("recorded", glance.recorded, "pairs"),
+        _tile("recorded", glance.recorded, "pair" if glance.recorded == 1 else "pairs"),
         _tile(
             "not mirrored", sum(left_out.values()), _of(sum(left_out.values()), funnel.requests, empty="none")
         ),
@@ -113,7 +114,7 @@ def _of(part: int, whole: int, empty: str = "–") -> str:
 def _faults(glance: Glance) -> str:
     if not glance.faults:
         return ""
-    many = f"{glance.faults:,} fault{'s' * (glance.faults != 1)} of mirrorkit’s own"
+    many = f"{counted(glance.faults, 'fault')} of mirrorkit’s own"
     last = sentence(glance.last_fault)
     return f'<p class="notice">{many} in the background; primaries are not affected. The last: {last}</p>'
 
@@ -121,6 +122,8 @@ def _faults(glance: Glance) -> str:
 def spend(glance: Glance, tally: Tally) -> str:
     """What both sides of the recorded pairs cost, and what mirroring has left of its budget."""
     arms = {arm: each.bill for arm, each in tally.arms.items() if each.bill.n}
+    others = _others(len(arms) - _ARMS - 1)
+    over = f' <span class="muted">over {_read_of(tally)}</span>' if tally.n < tally.recorded else ""
     most = max((max(bill.primary, bill.silent) for bill in arms.values()), default=0.0)
     body = "".join(
         f'<div class="bills"><span>{_named(arm)}</span>'
@@ -130,7 +133,7 @@ def spend(glance: Glance, tally: Tally) -> str:
         f"{f', {bill.unpriced:,} without' if bill.unpriced else ''}</span></div>"
         for arm, bill in list(arms.items())[: _ARMS + 1]
     )
-    return f'<h4>Spend</h4><div class="sides">{body}</div>{_budget(glance)}'
+    return f'<h4>Spend{over}</h4><div class="sides">{body}</div>{others}{_budget(glance)}'
 
 
 def _bar(name: str, usd: float, most: float, colour: str) -> str:
@@ -174,7 +177,11 @@ def charts(tally: Tally) -> str:
         for title, what in (("Latency", "latency"), ("Time to first token", "ttft"))
         if (n := sum(_of_arm(arm, what)["silent"].n for _, arm in drawn)) or what == "latency"
     ]
-    return f'<div class="charts">{"".join(times)}{_bill(drawn)}</div>'
+    over = ""
+    if tally.n < tally.recorded:
+        over = f'<p class="muted">Over {_read_of(tally)}; the others are in the journal alone.</p>'
+    others = _others(len(tally.arms.keys() - {CONTROL}) - _ARMS)
+    return f'{over}<div class="panels">{"".join(times)}{_bill(drawn)}</div>{others}'
 
 
 def _drawn(tally: Tally) -> list[tuple[str, Arm]]:
@@ -210,7 +217,7 @@ def _times(title: str, n: int, lines: Sequence[Line]) -> str:
     low, high = (10**end for end in theme.log_range(min(seen), max(seen)))
     places, texts = theme.log_ticks(low, high, "s")
     ticks = [(log10(place), text) for place, text in zip(places, texts, strict=True) if low <= place <= high]
-    x = Axis(log10(low), log10(high), _spread(ticks, 6), f"{title.lower()}, seconds (log scale)")
+    x = Axis(log10(low), log10(high), spread(ticks, 6), f"{title.lower()}, seconds (log scale)")
     y = Axis(
         0,
         1,
@@ -228,7 +235,7 @@ def _times(title: str, n: int, lines: Sequence[Line]) -> str:
         for line in lines
         if line.points
     ]
-    return _figure(title, f"{n:,} silent answer{'s' * (n != 1)}", _svg(x, y, drawn), lines)
+    return _figure(title, counted(n, "silent answer"), _svg(x, y, drawn), lines)
 
 
 def _steps_of(points: Sequence[Point]) -> list[Point]:
@@ -265,8 +272,8 @@ def _bill(drawn: Sequence[tuple[str, Arm]]) -> str:
         for name, colour, at, bill, place in sides
     ]
     most_pairs, most_usd = (max(line.points[-1][at] for line in lines) for at in (0, 1))
-    x = Axis(0, most_pairs, [(t, f"{t:,.0f}") for t in _steps(most_pairs) if t == int(t)], "pairs")
-    y = Axis(0, 1.05 * most_usd or 1, _dollars(_steps(most_usd)), "cost so far, US dollars")
+    x = Axis(0, most_pairs, [(t, f"{t:,.0f}") for t in round_steps(most_pairs) if t == int(t)], "pairs")
+    y = Axis(0, 1.05 * most_usd or 1, dollars(round_steps(most_usd)), "cost so far, US dollars")
     n = max(bill.n for _, bill in bills)
     return _figure("Running bill", f"{_pairs(n)} with both prices", _svg(x, y, lines), lines)
 
@@ -365,8 +372,8 @@ def errors(tally: Tally) -> str:
         return ""
     counts = " and ".join(f"{count:,} {side}" for side, count in tally.failed.items())
     if not any(tally.failed.values()):
-        return f'<h4>Errors</h4><p class="muted">None on either side of {_pairs(tally.n)}.</p>'
-    title = f'<h4>Latest errors <span class="muted">{counts} among {_pairs(tally.n)}</span></h4>'
+        return f'<h4>Errors</h4><p class="muted">None on either side of {_read_of(tally)}.</p>'
+    title = f'<h4>Latest errors <span class="muted">{counts} among {_read_of(tally)}</span></h4>'
     top = "".join(f'<th scope="col">{name}</th>' for name in ("UTC", "side", "kind", "message"))
     body = "".join(map(_failure, reversed(tally.failures)))
     return (
@@ -408,34 +415,23 @@ def _dash(at: int) -> str:
     return ("", ' stroke-dasharray="6 4"', ' stroke-dasharray="2 3"')[at % 3]
 
 
+def _read_of(tally: Tally) -> str:
+    """How many pairs were read, and of how many, where some left memory before they were."""
+    return f"{tally.n:,} of {_pairs(tally.recorded)}" if tally.n < tally.recorded else _pairs(tally.n)
+
+
+def _others(arms: int) -> str:
+    return f'<p class="muted">… and {counted(arms, "more arm")}</p>' if arms > 0 else ""
+
+
 def _pairs(n: int) -> str:
-    return f"{n:,} pair{'s' * (n != 1)}"
+    return counted(n, "pair")
 
 
-def _steps(most: float, wanted: int = 5) -> list[float]:
-    """Round numbers from 0 to `most`.
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """So many of something.
 
-    >>> _steps(1234), _steps(0.07)
-    ([0.0, 500.0, 1000.0], [0.0, 0.02, 0.04, 0.06])
+    >>> counted(1, "pair"), counted(1_200, "pair"), counted(2, "primary", "primaries")
+    ('1 pair', '1,200 pairs', '2 primaries')
     """
-    if most <= 0:
-        return [0.0]
-    power = 10.0 ** floor(log10(most / wanted))
-    step = next(power * by for by in (1, 2, 5, 10) if power * by * wanted >= most * 0.999)
-    return [float(f"{step * at:.6g}") for at in range(int(most / step * 1.001) + 1)]
-
-
-def _dollars(ticks: Sequence[float]) -> list[tuple[float, str]]:
-    """Ticks with their texts, all with as many decimals.
-
-    >>> _dollars([0.0, 0.05, 0.1]), _dollars([0.0, 2.0])
-    ([(0.0, '$0.00'), (0.05, '$0.05'), (0.1, '$0.10')], [(0.0, '$0'), (2.0, '$2')])
-    """
-    step = ticks[1] if len(ticks) > 1 else 1.0
-    decimals = max(0, -floor(log10(step) + 1e-9))
-    return [(tick, f"${tick:,.{decimals}f}") for tick in ticks]
-
-
-def _spread(ticks: Sequence[tuple[float, str]], most: int) -> Sequence[tuple[float, str]]:
-    """At most so many of the ticks."""
-    return ticks[:: -(-len(ticks) // most)] if ticks else ticks
+    return f"{n:,} {one if n == 1 else many or one + 's'}"

@@ -44,6 +44,11 @@ class Glance:
     plan: str = ""
     plans: tuple[object, ...] = ()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the session is closed and nothing is under way, so that all of this stays as it is."""
+        return self.closed and not self.calls and not self.funnel.under_way
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -170,7 +175,7 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.n = 0
+        self.n = self.recorded = 0
         self.arms: dict[str, Arm] = {}
         self.groups: dict[str, None] = {}
         self.failed = dict.fromkeys(SIDES, 0)
@@ -178,10 +183,14 @@ class Tally:
         self._rows = 0
         self._last: str | None = None
 
-    def read(self, frame: pl.DataFrame) -> None:
-        """Count the pairs of a growing frame that were not there before; its first rows may be gone."""
+    def read(self, frame: pl.DataFrame, recorded: int = 0) -> None:
+        """Count the pairs of a growing frame that were not there before.
+
+        Its first rows may be gone, some of them unread: `recorded` are the pairs there have been so far.
+        """
         new = frame[self._start(frame) :]
         self._rows = frame.height
+        self.recorded = max(recorded, self.n + new.height)
         if new.is_empty():
             return
         self._last = new["pair_id"][-1]

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from mirrorkit.compare import wording
+from mirrorkit.compare.metrics import BuiltIn
 from mirrorkit.compare.selection import SIDES
 from mirrorkit.notebook import differences
 from mirrorkit.notebook.compared import Compared
@@ -27,6 +28,9 @@ _OF_A_CELL = 300
 _OF_A_SUMMARY = 110
 _LIKENESS = "similarity"
 """The metric that says which answers are the least alike."""
+
+# what is preferred, by the part of the vote that the silent model has not got
+_VOTES = {1.0: "the primary is preferred", 0.5: "a tie", 0.0: "the silent one is preferred"}
 
 
 def cases(comparison: Compared, count: int, redaction: Redaction) -> str:
@@ -66,10 +70,21 @@ def _groups(comparison: Compared, count: int) -> Iterator[tuple[str, pl.DataFram
 
 
 def _differing(comparison: Compared, metric: str, count: int) -> pl.DataFrame:
-    """The pairs that differ most in a metric, without those that do not differ at all."""
+    """The pairs that differ most in a metric, without those that do not differ at all.
+
+    A metric of the user's has no value that means "no difference", and neither have votes: of these all are
+    shown, the worst first.
+    """
     pairs = comparison.examples(metric, count, arm=comparison.verdict.arm)
-    none = 1.0 if comparison.plan.metric(metric).kind in ("ratio", "median") else 0.0
+    chosen = comparison.plan.metric(metric)
+    if metric in comparison.plan.metrics or _is_vote(chosen):
+        return pairs
+    none = 1.0 if chosen.kind in ("ratio", "median") else 0.0
     return pairs.filter(pl.col("difference").ne_missing(none))
+
+
+def _is_vote(metric: BuiltIn) -> bool:
+    return metric.order is not None
 
 
 def _named(metric: str) -> str:
@@ -86,9 +101,11 @@ def _difference(comparison: Compared, metric: str, pair: Mapping[str, Any]) -> s
         return f"{_named(metric)} {wording.effect(value, 'difference', chosen.unit)}"
     if chosen.kind == "shares":
         return f"{_named(metric)}: only the {'silent' if value > 0 else 'primary'} side"
+    if _is_vote(chosen):
+        return f"{_named(metric)}: {_VOTES.get(value, 'no clear one')}"
     if metric not in comparison.plan.metrics and chosen.better == "higher":
         value = 1 - value
-    return f"{_named(metric)} {wording.quantity(value, chosen.unit)}"
+    return f"{_named(metric)} {wording.quantity(value, chosen.unit)}".strip()
 
 
 def _case(pair: Mapping[str, Any], number: int, difference: str, redaction: Redaction) -> str:
@@ -96,7 +113,7 @@ def _case(pair: Mapping[str, Any], number: int, difference: str, redaction: Reda
     is_open = " open" if number == 1 else ""
     return (
         f'<details class="example"{is_open}><summary>{escape(head)}</summary>'
-        f"{_asked(differences.conversation(redaction.document(pair['messages'])))}"
+        f"{_asked(differences.conversation(redaction.messages(pair['messages'])))}"
         f"{_answers(pair, redaction)}{_said_of_it(pair, redaction)}</details>"
     )
 
@@ -124,7 +141,7 @@ def _answers(pair: Mapping[str, Any], redaction: Redaction) -> str:
     """Both answers: JSON field by field, tool calls one by one, other texts side by side."""
     outputs = [redaction.document(pair[f"{side}_output"]) or "" for side in SIDES]
     fields = differences.fields(*outputs)
-    calls = differences.calls(*(redaction.document(pair[f"{side}_tool_calls"]) for side in SIDES))
+    calls = differences.calls(*(redaction.messages(pair[f"{side}_tool_calls"]) for side in SIDES))
     texts = _texts(*outputs)
     columns = []
     for side, text in zip(SIDES, texts, strict=True):

@@ -1,8 +1,11 @@
 """A page that is one file: it opens with no network, fetches nothing, and prints well."""
 
+import os
+import shutil
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from mirrorkit.errors import CompareError
 from mirrorkit.notebook import display
@@ -149,11 +152,26 @@ def check(path: str | Path) -> Path:
 
 
 def write(path: Path, html: str) -> None:
-    """Write a page; raises CompareError if that cannot be done."""
+    """Write a page, whole or not at all; raises CompareError if that cannot be done."""
+    page = html.encode("utf-8", "backslashreplace")
     try:
-        path.write_text(html, encoding="utf-8")
+        _write(path.resolve(), page)  # a link stays one
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def _write(path: Path, page: bytes) -> None:
+    if path.exists() and not path.is_file():
+        path.write_bytes(page)  # a pipe, or /dev/stdout
+        return
+    part = path.with_name(f".mirrorkit-{uuid4().hex}")
+    try:
+        part.write_bytes(page)
+        if path.exists():
+            shutil.copymode(path, part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> CompareError:

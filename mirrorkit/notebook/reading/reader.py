@@ -9,20 +9,20 @@ import polars as pl
 from mirrorkit.compare.measured import Kept, measured
 from mirrorkit.compare.plan import Plan
 from mirrorkit.errors import CompareError, MirrorError
-from mirrorkit.notebook.plain import on_one_line
+from mirrorkit.notebook.plain import on_one_line, plain
 from mirrorkit.notebook.reading import sides
 from mirrorkit.notebook.reading.ballot import Ballot, Choice, Label, Said, preferred, silent_is_left
 from mirrorkit.notebook.reading.shelf import (
-    NEWEST,
-    OLDEST,
     Query,
     arms_of,
     difference_words,
     pick,
+    sorts_of,
     statuses_of,
     tags_of,
     with_said,
 )
+from mirrorkit.records import CONTROL
 
 _KINDS: dict[str, Any] = {field.name: field.type for field in fields(Query)}
 
@@ -40,13 +40,14 @@ class Reader:
         blind: whether the sides are shuffled, and who wrote which is told only after the vote.
         seed: of the shuffling.
         page: pairs on a page of the list, 1 or more.
+        grows: whether there may be more pairs later.
 
     Raises CompareError if `page` is no such number.
 
     >>> pairs = {"pair_id": ["p1"], "primary_output": ["Yes."], "silent_output": ["No."], "arm": ["mini"]}
     >>> from mirrorkit.store.files import conform
     >>> pairs = conform(pl.DataFrame({**pairs, "primary_status": ["ok"], "silent_status": ["ok"]}))
-    >>> reader = Reader(lambda: pairs, lambda *label: None)
+    >>> reader = Reader(lambda: pairs, label=lambda *label: None)
     >>> reader.view()["count"]
     {'all': 1, 'shown': 1, 'voted': 0, 'skipped': 0}
     """
@@ -61,12 +62,13 @@ class Reader:
         blind: bool = True,
         seed: int = 0,
         page: int = 20,
+        grows: bool = True,
     ) -> None:
         if type(page) is not int or page < 1:
             raise CompareError(f"page={page!r}: give a whole number of pairs, 1 or more")
         self._source, self._plan, self._kept = frame, plan or Plan(), kept or Kept()
-        self._blind, self._seed, self._page = blind, seed, page
-        self._ballot = Ballot(label)
+        self._blind, self._seed, self._page, self._grows = blind, seed, page, grows
+        self._ballot = Ballot(label, self._recorded)
         self._query, self._at, self._turn = Query(), 0, 0
         self._go_on = not blind
         self._limits: dict[str, int] = {}
@@ -115,11 +117,13 @@ class Reader:
             "turn": self._turn,
             "blind": self._blind,
             "go_on": self._go_on,
+            "grows": self._grows,
             "query": {field.name: getattr(self._query, field.name) for field in fields(Query)},
             "options": self._options,
             "error": self._error,
             "message": self._message,
-            "can_undo": self._ballot.can_undo,
+            "left_out": self._left_out,
+            "can_undo": self._ballot.last is not None,
             "count": {
                 "all": self._pairs.height,
                 "shown": len(self._picked),
@@ -137,11 +141,19 @@ class Reader:
 
     def _take_in(self) -> None:
         """Look at the frame anew, and begin with the first pair."""
-        pairs = self._source()
+        everything = self._source()
+        # who has no name cannot be voted on
+        pairs = everything.filter(pl.col("pair_id").is_not_null())
+        arms = _told_arms(pairs, self._blind)
+        query = replace(self._query, arm=arms.get(self._query.arm or "", self._query.arm))
+        sorts = sorts_of(self._plan, self._blind)
+        if query.sort in self._plan.names() and query.sort not in sorts:
+            raise CompareError(f"sorting by {query.sort!r} tells who won: give one of {', '.join(sorts)}")
         # in this order: where the query cannot be asked, all stays as it is
-        picked = pick(pairs, self._query, self._plan, lambda: self._measured(pairs))
+        picked = pick(pairs, query, self._plan, lambda: self._measured(pairs))
         self._pairs, self._picked, self._at = pairs, picked, 0
-        self._options = self._told_options()
+        self._options = self._told_options(arms)
+        self._left_out = _left_out(everything.height - pairs.height)
         self._snippets.clear()
         self._limits.clear()
         self._count()
@@ -150,7 +162,8 @@ class Reader:
         """Look at the frame anew, and stay with the pair that is shown."""
         pair_id, known = self.pair_id, self._pairs.height
         self._ask({})
-        self._message = f"{self._pairs.height - known:,} new pairs"
+        new = self._pairs.height - known
+        self._message = "1 new pair" if new == 1 else f"{new:,} new pairs"
         there = (
             self._pairs["pair_id"].gather(self._picked.rows).eq_missing(pl.Series([pair_id], dtype=pl.String))
         )
@@ -163,15 +176,11 @@ class Reader:
         known = self._pairs["preference"].gather(self._picked.rows)
         self._voted = len(known) - known.null_count()
 
-    def _told_options(self) -> dict[str, Any]:
-        names = arms_of(self._pairs)
-        return {
-            # one arm is no choice, and its name is not to be seen by who is blind
-            "arms": names[:100] if len(names) > 1 else [],
-            "tags": tags_of(self._pairs),
-            "statuses": statuses_of(self._pairs),
-            "sorts": [OLDEST, NEWEST, *self._plan.names()],
-        }
+    def _told_options(self, arms: Mapping[str, str]) -> dict[str, Any]:
+        """What can be chosen: each as it is asked for, and as it is shown."""
+        told = {"arms": list(arms), "tags": tags_of(self._pairs), "statuses": statuses_of(self._pairs)}
+        told["sorts"] = sorts_of(self._plan, self._blind)
+        return {kind: [(name, plain(name)) for name in names] for kind, names in told.items()}
 
     def _ask(self, changes: Any) -> None:
         """Another query; one that cannot be asked leaves the list as it is, and says why beside it."""
@@ -195,51 +204,75 @@ class Reader:
 
     def _say(self, deed: str, message: Mapping[str, Any]) -> None:
         pair_id = self.pair_id
+        if deed == "note":
+            self._note(message.get("pair"), str(message.get("text", "")))
+            return
         if pair_id is None or message.get("pair") != pair_id:
             # a key that was pressed before the page had drawn the next pair
             self._message = "not done: another pair is shown by now"
             return
-        before = self._said(self._row)
+        row = self._row
         if deed == "skip":
-            self._ballot.skip(pair_id, before=before)
+            self._ballot.skip(pair_id, known=self._said(row))
             self._message = "skipped"
             self._go(self._at + 1)
-        elif deed == "note":
-            if self._ballot.note(pair_id, str(message.get("text", "")), before=before):
-                self._read_back(self._row, pair_id)
-                self._message = "noted"
         elif message.get("choice") in get_args(Choice):
             silent_left = self._silent_left(pair_id)
-            self._ballot.vote(pair_id, preferred(message["choice"], silent_left), before=before)
-            self._read_back(self._row, pair_id)
-            self._message = f"voted: {self._said(self._row).preference}"
+            choice = preferred(message["choice"], silent_left)
+            self._show(row, self._ballot.vote(pair_id, choice, known=self._said(row)))
+            self._message = f"voted: {choice}"
             if self._go_on:
                 self._go(self._at + 1)
 
+    def _note(self, pair_id: Any, text: str) -> None:
+        """A note says of which pair it is: it may come when another is shown already."""
+        row = self._row_of(pair_id)
+        if row is None:
+            self._message = "not noted: there is no such pair"
+            return
+        known = self._said(row)
+        said = self._ballot.note(pair_id, text, known=known)
+        self._show(row, said)
+        if (said.note or "") != (known.note or ""):
+            self._message = "noted"
+        elif text != (said.note or ""):
+            self._message = "the note was not kept: `redact` left nothing new of it, or failed"
+
     def _undo(self) -> None:
-        deed = self._ballot.undo()
+        deed = self._ballot.last
         if deed is None:
             self._message = "nothing to undo"
             return
-        self._message = f"undone: {deed.did}"
-        found = (self._pairs["pair_id"] == deed.pair_id).arg_true()
-        if found.is_empty():
+        said, row = self._ballot.undo(), self._row_of(deed.pair_id)
+        if said is None:
+            self._message = f"the {deed.did} is not undone: the pair was labelled anew elsewhere"
+            said = self._recorded(deed.pair_id) or deed.after
+        else:
+            self._message = f"undone: {deed.did}"
+        if row is None:
             return
-        row = int(found[0])
-        self._read_back(row, deed.pair_id)
+        self._show(row, said)
         place = (self._picked.rows == row).arg_true()
         if len(place):
             self._go(int(place[0]))
 
+    def _row_of(self, pair_id: Any) -> int | None:
+        if not isinstance(pair_id, str):
+            return None
+        found = (self._pairs["pair_id"] == pair_id).arg_true()
+        return None if found.is_empty() else int(found[0])
+
     def _said(self, row: int) -> Said:
         return Said(self._pairs["preference"][row], self._pairs["note"][row])
 
-    def _read_back(self, row: int, pair_id: str) -> None:
-        """Show what is recorded, which `redact` may have changed."""
-        recorded = self._source().filter(pl.col("pair_id") == pair_id)
-        if recorded.height:
-            preference, note = recorded.select("preference", "note").row(-1)
-            self._pairs = with_said(self._pairs, row, preference, note)
+    def _recorded(self, pair_id: str) -> Said | None:
+        """What is said of a pair by now, in which `redact` and others have a hand; None if it left memory."""
+        found = self._source().filter(pl.col("pair_id") == pair_id).select("preference", "note")
+        return Said(*found.row(-1)) if found.height else None
+
+    def _show(self, row: int, said: Said) -> None:
+        if said != self._said(row):
+            self._pairs = with_said(self._pairs, row, said.preference, said.note)
             self._count()
 
     def _silent_left(self, pair_id: str) -> bool:
@@ -281,3 +314,24 @@ class Reader:
             revealed=not self._blind or row["preference"] is not None,
             limits=self._limits,
         )
+
+
+def _told_arms(pairs: pl.DataFrame, blind: bool, most: int = 100) -> dict[str, str]:
+    """The arms to choose from, by what they are called: who is blind is not to read a model's name."""
+    names = arms_of(pairs)
+    if len(names) < 2:
+        return {}
+    if not blind:
+        return {name: name for name in names[:most]}
+    silent = [name for name in names if name != CONTROL]
+    if len(silent) < 2:
+        return {}
+    told = {f"silent model {number}": name for number, name in enumerate(silent[: most - 1], 1)}
+    return told if len(silent) == len(names) else {**told, CONTROL: CONTROL}
+
+
+def _left_out(many: int) -> str:
+    if not many:
+        return ""
+    rows = "1 row without a pair_id is" if many == 1 else f"{many:,} rows without a pair_id are"
+    return f"{rows} left out"

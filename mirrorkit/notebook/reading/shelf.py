@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 import polars as pl
 
 from mirrorkit.compare import wording
+from mirrorkit.compare.answers.differences import COLUMNS
 from mirrorkit.compare.evidence import by_arm, draw, narrowed
 from mirrorkit.compare.examples import differences
 from mirrorkit.compare.metrics import columns_of
@@ -74,7 +76,7 @@ def pick(pairs: pl.DataFrame, query: Query, plan: Plan, measure: Measure | None 
     """
     wanted = _conditions(pairs, query)
     if query.expression.strip():
-        wanted.append(_by_expression(pairs, query.expression, measure))
+        wanted.append(_by_expression(pairs, query.expression, plan, measure))
     keep = pairs.select(pl.all_horizontal(pl.lit(True), *wanted)).to_series()
     if len(keep) != pairs.height:  # no condition at all
         keep = pl.repeat(True, pairs.height, dtype=pl.Boolean, eager=True)
@@ -82,6 +84,15 @@ def pick(pairs: pl.DataFrame, query: Query, plan: Plan, measure: Measure | None 
     if query.sort in (OLDEST, NEWEST):
         return Picked(_by_time(pairs, rows, query.sort == NEWEST))
     return _by_metric(pairs, rows, query.sort, plan, measure)
+
+
+def sorts_of(plan: Plan, blind: bool) -> list[str]:
+    """What pairs can be sorted by; who is blind is not to see who won by where a pair stands.
+
+    >>> set(sorts_of(Plan(), blind=False)) - set(sorts_of(Plan(), blind=True)) == {"judge", "preference"}
+    True
+    """
+    return [OLDEST, NEWEST, *(name for name in plan.names() if not blind or plan.metric(name).order is None)]
 
 
 def arms_of(pairs: pl.DataFrame) -> list[str]:
@@ -147,15 +158,16 @@ def _conditions(pairs: pl.DataFrame, query: Query) -> list[pl.Expr]:
     return wanted
 
 
-def _by_expression(pairs: pl.DataFrame, text: str, measure: Measure | None) -> pl.Expr:
+def _by_expression(pairs: pl.DataFrame, text: str, plan: Plan, measure: Measure | None) -> pl.Expr:
     """The user's expression, run on the frame; what it raises is told, as it is shown beside its field."""
     try:
         # the user's own code, in their own kernel: builtins are left out for clarity, not for safety
         wanted = eval(text.strip(), {"__builtins__": {}, "pl": pl})  # noqa: S307
         if not isinstance(wanted, pl.Expr):
             raise CompareError(f"this is {type(wanted).__name__}, not an expression: {_EXAMPLE}")
-        names = set(wanted.meta.root_names())
-        if measure is not None and names - set(pairs.columns):
+        missing = [name for name in wanted.meta.root_names() if name not in pairs.columns]
+        _check_known(missing, pairs, plan)
+        if measure is not None and missing:
             pairs = measure()
         keep = pairs.lazy().with_columns(wanted.alias(_ROW)).select(_ROW).collect()[_ROW]
     except CompareError:
@@ -166,6 +178,16 @@ def _by_expression(pairs: pl.DataFrame, text: str, measure: Measure | None) -> p
     if keep.dtype != pl.Boolean:
         raise CompareError(f"this gives {keep.dtype}, not true or false: {_EXAMPLE}")
     return pl.lit(keep)
+
+
+def _check_known(missing: list[str], pairs: pl.DataFrame, plan: Plan) -> None:
+    """Raises CompareError for a column that is not there, and not worked out either, which takes a while."""
+    worked_out = {*COLUMNS, *(name for each in plan.names() for name in columns_of(plan.metric(each)))}
+    for name in missing:
+        if name not in worked_out:
+            near = get_close_matches(name[:_NAME], sorted({*pairs.columns, *worked_out}), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise CompareError(f"there is no column {name[:_NAME]!r}{hint}")
 
 
 def _by_time(pairs: pl.DataFrame, rows: pl.Series, newest: bool) -> pl.Series:

@@ -59,6 +59,7 @@ def shown(
         "conversation": _conversation(row.get("messages"), limits["conversation"]),
         "fields": _fields(texts["left"], texts["right"]),
         "calls": _calls(*(row.get(f"{side}_tool_calls") for side in sides)),
+        "unmarked": _unmarked(texts, segments),
         **{
             place: {
                 "who": _who(row, side, place, revealed),
@@ -100,6 +101,18 @@ def _compared(texts: Mapping[str, str | None], limits: Mapping[str, int]) -> dic
         if rest := (text or "")[FIRST : limits[place]]:
             parts[place].append(("rest", plain(rest)))
     return parts
+
+
+def _unmarked(texts: Mapping[str, str | None], segments: Mapping[str, list[tuple[str, str]]]) -> str:
+    """Where two texts differ and nothing is marked: why, in words."""
+    left, right = texts["left"], texts["right"]
+    if not left or not right or left == right:
+        return ""
+    if any(kind == "only" for parts in segments.values() for kind, _ in parts):
+        return ""
+    if left.replace("\r\n", "\n") == right.replace("\r\n", "\n"):
+        return "The answers differ in their line endings alone."
+    return f"The first {FIRST:,} characters are the same; what differs after these is not marked."
 
 
 def _segment(kind: str, text: str) -> tuple[str, str]:

@@ -35,6 +35,8 @@ def text(view: Mapping[str, Any]) -> str:
         told = "; ".join(f"{name} {value}" for name, value in side["facts"])
         head = f"{side['who']}  {told}".rstrip()
         blocks.append("\n".join([head, "-" * min(len(head), _WIDTH), *_said(side)]))
+    if pair["unmarked"]:
+        blocks.append(pair["unmarked"])
     if pair["calls"] is not None:
         calls = [f"{left or '–'}  |  {right or '–'}" for left, right, _ in pair["calls"]["rows"]]
         blocks.append("\n".join(["tool calls", *calls]))
@@ -65,8 +67,11 @@ def _blocks(view: Mapping[str, Any]) -> Iterator[str]:
             f'<mark style="{_MARK}">{escape(part)}</mark>' if kind == "only" else escape(part)
             for kind, part in side["segments"]
         )
-        told = escape(side["failure"]) or said or "no text on record"
-        yield f'<div style="{_BOX}"><strong>{escape(side["who"])}</strong>{facts}{_pre(told)}</div>'
+        failure = _pre(escape(side["failure"])) if side["failure"] else ""
+        told = failure + _pre(said) if said else failure or _pre("no text on record")
+        yield f'<div style="{_BOX}"><strong>{escape(side["who"])}</strong>{facts}{told}</div>'
+    if pair["unmarked"]:
+        yield f"<p><small>{escape(pair['unmarked'])}</small></p>"
     if pair["calls"] is not None:
         rows = "".join(
             f"<tr><td>{escape(left or '–')}</td><td>{escape(right or '–')}</td></tr>"
@@ -80,11 +85,15 @@ def _pre(inner: str) -> str:
 
 
 def _headline(view: Mapping[str, Any]) -> str:
-    count = view["count"]
+    count, left_out = view["count"], view.get("left_out")
+    left_out = f" {left_out[0].upper()}{left_out[1:]}." if left_out else ""
+    if not count["all"]:
+        return f"No pairs.{left_out}"
     if not count["shown"]:
-        return "No pairs." if not count["all"] else f"None of the {count['all']:,} pairs fits the filter."
+        none = "The one pair" if count["all"] == 1 else f"None of the {count['all']:,} pairs"
+        return f"{none} {'does not fit' if count['all'] == 1 else 'fits'} the filter.{left_out}"
     which = f"Pair {view['at'] + 1:,} of {count['shown']:,}"
-    return f"{which}, {count['voted']:,} voted, {count['shown'] - count['voted']:,} left."
+    return f"{which}, {count['voted']:,} voted, {count['shown'] - count['voted']:,} left.{left_out}"
 
 
 def _said(side: Mapping[str, Any]) -> list[str]:

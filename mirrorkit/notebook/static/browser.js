@@ -5,6 +5,7 @@ const KEYS = {
   j: "next", ArrowRight: "next", k: "previous", ArrowLeft: "previous",
   1: "left", 2: "right", 3: "tie", 0: "skip", u: "undo", n: "note", f: "filter",
 };
+const GO_ON_WHILE_HELD = ["next", "previous"];
 const LEGEND = [
   [["j", "→"], "next"], [["k", "←"], "previous"], [["1"], "A is better"], [["2"], "B is better"],
   [["3"], "tie"], [["0"], "skip"], [["n"], "note"], [["u"], "undo"], [["f"], "filter"],
@@ -74,11 +75,18 @@ function render({ model, el }) {
 
   const fold = {};
   let waiting = null;
+  let noted = ""; // the note as it was drawn, or sent: what differs from it was typed
 
   const view = () => model.get("view");
   const here = () => view().pair?.id;
 
+  function sendNote() {
+    if (note.value === noted) return;
+    noted = note.value;
+    send({ do: "note", pair: note.dataset.pair, text: noted });
+  }
   function send(message) {
+    if (message.do !== "note") sendNote(); // before another pair may be shown
     clearTimeout(waiting);
     waiting = setTimeout(() => root.classList.add("is-waiting"), SLOW_MS);
     model.send(message);
@@ -136,6 +144,7 @@ function render({ model, el }) {
 
   const armLabel = labelled("arm", arm);
   const tagLabel = labelled("tag", tag);
+  const look = button("Look for new pairs", "plain", () => send({ do: "refresh" }));
   const filters = put(
     make("details", "filtering"), make("summary", "", "filter and sort"),
     put(
@@ -143,7 +152,7 @@ function render({ model, el }) {
       armLabel, tagLabel, labelled("status", status), labelled("sort by", sort, "sort"),
       labelled("differs", differs, "check"), labelled("not voted", unvoted, "check"),
       labelled("filter", expression, "expression"),
-      button("Look for new pairs", "plain", () => send({ do: "refresh" })), error,
+      look, error,
     ),
   );
 
@@ -163,7 +172,10 @@ function render({ model, el }) {
   const skip = button("Skip", "", act.skip, "0");
   const undo = button("Undo", "", act.undo, "u");
   const note = field("a note on this pair", "a note on this pair");
-  note.addEventListener("change", () => send({ do: "note", pair: note.dataset.pair, text: note.value }));
+  note.addEventListener("blur", () => {
+    sendNote();
+    if (note.dataset.pair !== (here() ?? "")) drawNote(view());
+  });
   const voting = put(
     make("div", "voting"), votes.left, votes.right, votes.tie, skip, undo,
     labelled("note", note, "note"), labelled("next after a vote", goOn, "check"),
@@ -197,14 +209,16 @@ function render({ model, el }) {
     node.value = value ?? "";
   }
 
-  function drawFilters({ options, query, error: wrong, go_on }) {
-    const any = (values, none) => [["", none], ...values.map((value) => [value, value])];
+  function drawFilters({ options, query, error: wrong, go_on, grows }) {
+    const any = (values, none) => [["", none], ...values];
     choices(arm, any(options.arms, "all silent models"), query.arm);
     choices(tag, any(options.tags, "any"), query.tag);
-    choices(status, [["", "any"], ["ok", "both ok"], ...options.statuses.map((s) => [s, `${s} on a side`])],
+    choices(status,
+      [["", "any"], ["ok", "both ok"], ...options.statuses.map(([key, text]) => [key, `${text} on a side`])],
       query.status);
-    choices(sort, options.sorts.map((name) => [name, SORTS[name] ?? `${name}, most different first`]),
+    choices(sort, options.sorts.map(([key, text]) => [key, SORTS[key] ?? `${text}, most different first`]),
       query.sort);
+    look.hidden = !grows;
     armLabel.hidden = options.arms.length === 0;
     tagLabel.hidden = options.tags.length === 0;
     differs.checked = query.differs;
@@ -216,13 +230,26 @@ function render({ model, el }) {
     expression.setAttribute("aria-invalid", String(Boolean(wrong)));
   }
 
-  function drawBar({ at, count, message, can_undo, pair: shown }) {
-    const none = count.all ? `None of the ${number(count.all)} pairs fits the filter.` : "No pairs yet.";
-    place.textContent = shown ? `Pair ${number(at + 1)} of ${number(count.shown)}` : none;
+  function fitting({ count, grows }) {
+    if (!count.all) return grows ? "No pairs yet." : "No pairs.";
+    if (count.all === 1) return "The one pair does not fit the filter.";
+    return `None of the ${number(count.all)} pairs fits the filter.`;
+  }
+
+  function drawNote({ pair: shown }) {
+    const other = note.dataset.pair !== (shown?.id ?? "");
+    if (document.activeElement === note && (!other || note.value !== noted)) return; // somebody types
+    note.value = noted = shown?.note ?? "";
+    note.dataset.pair = shown?.id ?? "";
+  }
+
+  function drawBar(now) {
+    const { at, count, message, can_undo, left_out, pair: shown } = now;
+    place.textContent = shown ? `Pair ${number(at + 1)} of ${number(count.shown)}` : fitting(now);
     const skipped = count.skipped ? `, ${number(count.skipped)} skipped` : "";
     const of = count.shown === count.all ? "" : `, of ${number(count.all)} pairs in all`;
-    counted.textContent = shown
-      ? `${number(count.voted)} voted, ${number(count.shown - count.voted)} left${skipped}${of}` : "";
+    const tally = shown ? `${number(count.voted)} voted, ${number(count.shown - count.voted)} left${skipped}${of}` : "";
+    counted.textContent = [tally, left_out].filter(Boolean).join("; ");
     said.textContent = message;
     back.disabled = !shown || at === 0;
     forth.disabled = !shown || at >= count.shown - 1;
@@ -232,10 +259,7 @@ function render({ model, el }) {
       node.disabled = !shown;
       node.setAttribute("aria-pressed", String(shown?.preferred === choice));
     }
-    if (note.dataset.pair !== (shown?.id ?? "") || document.activeElement !== note) {
-      note.value = shown?.note ?? "";
-      note.dataset.pair = shown?.id ?? "";
-    }
+    drawNote(now);
   }
 
   function drawList({ page, at }) {
@@ -353,11 +377,12 @@ function render({ model, el }) {
     const sides = put(make("div", "sides"), drawSide(shown.left, "left"), drawSide(shown.right, "right"));
     const hidden = blind && !shown.revealed
       ? make("p", "small blind", "Blind: the sides are shuffled; who wrote which is told after the vote.") : null;
+    const unmarked = shown.unmarked ? make("p", "small unmarked", shown.unmarked) : null;
     const structured = shown.fields && (shown.fields.rows.length || shown.fields.same);
     pair.replaceChildren();
     put(
       pair, drawConversation(shown.conversation), hidden, drawCalls(shown.calls, heads),
-      drawFields(shown.fields, heads), structured ? folded("as-text", "as text", true, sides) : sides,
+      drawFields(shown.fields, heads), unmarked, structured ? folded("as-text", "as text", true, sides) : sides,
       facts(shown.facts),
     );
     pair.dataset.pair = shown.id;
@@ -396,11 +421,14 @@ function render({ model, el }) {
     if (typing(event.target)) {
       if (event.key === "Escape" || (event.key === "Enter" && event.target.tagName === "INPUT")) {
         event.preventDefault();
-        root.focus({ preventScroll: true }); // which tells of what was typed, by its change event
+        root.focus({ preventScroll: true }); // which tells of what was typed, as the field is left
       }
       return;
     }
-    const deed = act[KEYS[event.key]];
+    const name = KEYS[event.key]; // a key that is held votes once
+    const again = event.repeat && (name ? !GO_ON_WHILE_HELD.includes(name) : event.key === "Enter");
+    if (again) return event.preventDefault();
+    const deed = act[name];
     if (!deed || event.shiftKey) return;
     event.preventDefault();
     deed();

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from mirrorkit.compare.metrics import Metric
+from mirrorkit.compare.trajectory import trajectories
 from mirrorkit.comparison import Comparison, compare
 from mirrorkit.errors import CompareError
 from mirrorkit.notebook import theme
@@ -183,3 +184,75 @@ def test_numbers_of_any_size_make_a_figure(values: list[float]) -> None:
         silent_cost_usd=pl.Series(values), silent_latency_s=pl.Series(values), primary_cost_usd=pl.lit(1e-3)
     )
     seen(frame).trajectory().to_json()
+
+
+def clustered(n: int = 400) -> pl.DataFrame:
+    """Conversations of four pairs: the first pair has an interval, those that follow have none for long."""
+    return made(n, failing=0.05).with_columns(cluster=pl.format("c{}", pl.int_range(pl.len()) // 4))
+
+
+def test_there_is_no_band_where_there_is_no_interval_but_a_grey_field_and_its_words() -> None:
+    comparison = seen(clustered())
+    (path,) = trajectories(comparison._told, comparison.plan, "errors")
+    known = np.isfinite(path.low) | np.isfinite(path.high)
+    figure = comparison.trajectory("errors")
+    band = [trace for trace in figure.data if trace.mode == "lines" and trace.hoverinfo == "skip"]
+    drawn = {x for trace in band for x in trace.x}
+    assert drawn == set(path.pairs[known].tolist())
+    again = int(path.pairs[known][1])
+    assert not any(min(trace.x) < again <= max(trace.x) for trace in band), "none goes across"
+    assert (1, again) in [(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.type == "rect"]
+    assert f"no interval between 1 and {again} pairs" in "<br>".join(words(figure))
+    assert [trace.showlegend for trace in figure.data if (trace.name or "").startswith("band")] == [True]
+
+
+def test_a_path_that_loses_its_interval_says_why_where_it_ends() -> None:
+    late = pl.when(pl.int_range(pl.len()) < 150).then(pl.format("c{}", pl.int_range(pl.len())))
+    frame = made(200).with_columns(cluster=late.otherwise(pl.lit("one")))
+    comparison = seen(frame)
+    (path,) = trajectories(comparison._told, comparison.plan, "latency_with_errors")
+    assert path.note
+    assert path.burn_in is not None
+    told = " ".join(words(comparison.trajectory("latency_with_errors"))).replace("<br>", " ")
+    assert path.note[:40] in told
+
+
+@pytest.mark.parametrize("n", [30, 250])
+def test_a_model_that_costs_nothing_is_drawn_at_the_foot_of_the_axis(n: int) -> None:
+    figure = seen(made(n).with_columns(silent_cost_usd=pl.lit(0.0))).trajectory("cost")
+    (estimate,) = named(figure, "estimate")
+    axis = figure.layout.yaxis
+    place = dict(zip(axis.ticktext, axis.tickvals, strict=True))["×0"]
+    assert set(estimate.y) == {place}
+    assert axis.range[0] < np.log10(place) < axis.range[1]
+    assert place == min(axis.tickvals)
+    assert ("✓ passed after 200 pairs" in words(figure)) == (n > 200)
+
+
+def test_the_levels_are_those_of_a_gate_that_has_pairs_and_shared_where_none_has() -> None:
+    gates = {"ttft": 1.1, "errors": 0.01, "latency": 1.1}
+    for metric in (None, "ttft", "latency"):
+        told = seen(made(120), gates=gates).trajectory(metric).layout.title.subtitle.text
+        assert "98.3 %" in told, metric
+    frame = pl.concat([made(120), made(110, arm="other")])
+    told = seen(frame, gates=gates).trajectory("ttft").layout.title.subtitle.text
+    assert "97.5 %" in told, "of two arms each has half"
+
+
+def test_the_panel_on_how_it_settled_is_of_one_arm_and_the_gate_that_decided_it() -> None:
+    failing, dear = made(400, arm="failing", failing=0.3), made(390, arm="dear")
+    comparison = seen(pl.concat([failing, dear.with_columns(silent_cost_usd=pl.col("primary_cost_usd") * 2)]))
+    assert (comparison.verdict.answer, comparison.verdict.arm) == ("keep", None)
+    gates = {(row["arm"], row["metric"]): row["state"] for row in comparison.gates.to_dicts()}
+    (panel,) = [text for text in words(comparison.plot()) if text.startswith("How it settled: ")]
+    assert panel.startswith("How it settled: failing: errors")
+    assert (gates["failing", "errors"], gates["dear", "errors"]) == ("failed", "open")
+    assert comparison.trajectory().layout.title.text.endswith("failing")
+
+
+@pytest.mark.parametrize(("gate", "beside"), [({"cost": 0.9}, "top"), ({"latency": 1.1}, "bottom")])
+def test_the_margins_words_are_on_its_side_away_from_no_difference(
+    gate: dict[str, float], beside: str
+) -> None:
+    notes = seen(made(300), gates=gate).trajectory().layout.annotations
+    assert [note.yanchor for note in notes if note.text.startswith("margin")] == [beside]

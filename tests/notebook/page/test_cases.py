@@ -85,6 +85,26 @@ def test_pairs_that_do_not_differ_are_no_examples() -> None:
     assert ids(shown(frame().with_columns(silent_status=failed), errors=0.5)) == ["p3"]
 
 
+def test_of_a_metric_of_the_users_the_worst_are_shown_whatever_their_value() -> None:
+    good = pl.when(pl.col("pair_id").is_in(["p3", "p8"])).then(0.0).otherwise(1.0)
+    page = cases(compare(frame(), metrics={"good": good}, gates={"good": 0.9}), 4, Redaction(None))
+    assert ids(page)[:2] == ["p3", "p8"]
+    assert "mini: good 0 (pair p3)" in page
+
+
+@pytest.mark.parametrize("metric", ["preference", "judge"])
+def test_of_votes_it_is_said_who_is_preferred(metric: str) -> None:
+    column = {"preference": "preference", "judge": "judge_preference"}[metric]
+    votes = pl.Series(column, ["silent", "tie", "primary", None] * 10)
+    page = cases(compare(frame().with_columns(votes), gates={metric: 0.5}), 30, Redaction(None))
+    heads = re.findall(r"<summary>\d+\. mini: (.*?) \(pair", page)
+    assert heads == [
+        *[f"{metric}: the primary is preferred"] * 10,
+        *[f"{metric}: a tie"] * 10,
+        *[f"{metric}: the silent one is preferred"] * 10,
+    ]
+
+
 def test_none_are_shown_where_none_are_wanted() -> None:
     assert shown(frame().with_columns(silent_latency_s=pl.lit(2.0)), 0, latency=1.1) == ""
 

@@ -13,7 +13,7 @@ from mirrorkit.errors import CompareError
 from mirrorkit.notebook.reading.ballot import silent_is_left
 from mirrorkit.notebook.reading.reader import Reader
 from mirrorkit.notebook.reading.sides import FIRST
-from mirrorkit.records import SCHEMA
+from mirrorkit.records import CONTROL, SCHEMA
 from mirrorkit.store.files import conform
 from mirrorkit.store.frame import FrameStore
 
@@ -111,6 +111,101 @@ def test_a_note_keeps_the_preference_and_shows_what_is_recorded() -> None:
     assert reader.view()["pair"]["note"] == "SECRET", "what `redact` left of it is not shown"
 
 
+def test_labels_set_elsewhere_meanwhile_stay() -> None:
+    session = Session(frame(3))
+    session.store.label("p0", "silent", None)
+    view = session.do("note", pair="p0", text="hm")
+    assert session.said("p0") == ("silent", "hm")
+    assert view["pair"]["revealed"], "what was said elsewhere is not shown"
+    session.store.label("p0", "primary", "mine")
+    view = session.do("undo")
+    assert session.said("p0") == ("primary", "mine")
+    assert "not undone" in view["message"]
+    assert (view["pair"]["note"], view["can_undo"]) == ("mine", False)
+
+
+def test_a_first_note_that_is_undone_was_never_there() -> None:
+    session = Session(frame(1))
+    session.do("note", pair="p0", text="hm")
+    view = session.do("undo")
+    assert session.said("p0") == (None, None)
+    assert view["message"] == "undone: note"
+
+
+def test_a_note_is_of_the_pair_it_names_even_if_another_is_shown_by_now() -> None:
+    session = Session(frame(3))
+    session.do("next")
+    view = session.do("note", pair="p0", text="of the first")
+    assert (session.said("p0"), session.said("p1")) == ((None, "of the first"), (None, None))
+    assert (view["at"], view["message"]) == (1, "noted")
+    assert "no such pair" in session.do("note", pair="p9", text="x")["message"]
+
+
+def test_a_note_that_was_refused_is_said_not_to_be_kept() -> None:
+    store = FrameStore(frame(1))
+    reader = Reader(store.frame, lambda pair_id, vote, note: store.label(pair_id, vote, None))
+    reader.do({"do": "note", "pair": "p0", "text": "a name"})
+    view = reader.view()
+    assert "not kept" in view["message"]
+    assert (view["pair"]["note"], view["can_undo"]) == ("", False)
+    assert store.frame()["labelled_at"].null_count() == 1, "nothing was said"
+
+
+def test_a_pair_that_left_memory_keeps_its_vote_when_a_note_is_added() -> None:
+    store, pairs = FrameStore(frame(2)), frame(2)
+    hidden: list[bool] = []
+    reader = Reader(lambda: pairs.tail(1) if hidden else store.frame(), store.label)
+    hidden.append(True)
+    reader.do({"do": "vote", "pair": "p0", "choice": "tie"})
+    assert reader.view()["pair"]["preferred"] == "tie"
+    reader.do({"do": "note", "pair": "p0", "text": "even"})
+    assert store.frame().select("preference", "note").row(0) == ("tie", "even")
+    assert (reader.view()["pair"]["note"], reader.view()["count"]["voted"]) == ("even", 1)
+
+
+def test_who_is_blind_cannot_sort_by_who_won() -> None:
+    judged = frame(3, judge_preference=["silent", "primary", "tie"])
+    session = Session(judged)
+    assert not {"judge", "preference"} & {key for key, _ in session.reader.view()["options"]["sorts"]}
+    view = session.do("query", query={"sort": "judge"})
+    assert "tells who won" in view["error"]
+    assert session.reader.pairs["pair_id"].to_list() == ["p0", "p1", "p2"]
+    seeing = Session(judged, blind=False)
+    assert seeing.do("query", query={"sort": "judge"})["error"] == ""
+    assert seeing.reader.pairs["judge_preference"].to_list() != judged["judge_preference"].to_list()
+
+
+def test_who_is_blind_chooses_among_silent_models_by_number() -> None:
+    assert Session(frame(2, arm=["mini", CONTROL])).reader.view()["options"]["arms"] == []
+    session = Session(frame(3, arm=["mini", CONTROL, "maxi"]))
+    names = ["silent model 1", "silent model 2", CONTROL]
+    assert session.reader.view()["options"]["arms"] == [(name, name) for name in names]
+    view = session.do("query", query={"arm": "silent model 2"})
+    assert view["pair"]["id"] == "p2"
+    assert view["query"]["arm"] == "silent model 2"
+    assert "maxi" not in json.dumps(view)
+    seeing = Session(frame(2, arm=["mini", CONTROL]), blind=False)
+    assert seeing.reader.view()["options"]["arms"] == [("mini", "mini"), (CONTROL, CONTROL)]
+    assert seeing.do("query", query={"arm": CONTROL})["pair"]["id"] == "p1"
+
+
+def test_what_can_be_chosen_is_shown_with_nothing_hidden() -> None:
+    session = Session(frame(2, tags=[["a\u202eb"], []]))
+    [(key, text)] = session.reader.view()["options"]["tags"]
+    assert text == "a⟨U+202E⟩b"
+    assert session.do("query", query={"tag": key})["count"]["shown"] == 1
+
+
+def test_rows_without_an_id_are_left_out_and_told_of() -> None:
+    session = Session(frame(3, pair_id=[None, "a", "b"]))
+    view = session.reader.view()
+    assert (view["count"]["all"], view["pair"]["id"]) == (2, "a")
+    assert view["left_out"] == "1 row without a pair_id is left out"
+    session.vote("tie")
+    assert session.said("a")[0] == "tie"
+    assert Session(frame(1)).reader.view()["left_out"] == ""
+
+
 def test_a_vote_for_a_pair_that_is_shown_no_more_is_not_taken() -> None:
     session = Session(frame(3))
     session.do("next")
@@ -154,7 +249,7 @@ def test_a_filter_that_cannot_be_asked_says_why_and_leaves_the_list() -> None:
     session = Session(frame(5))
     session.do("next")
     view = session.do("query", query={"expression": "pl.col('x') > 1"})
-    assert "ColumnNotFoundError" in view["error"]
+    assert view["error"] == "there is no column 'x'"
     assert (view["at"], view["count"]["shown"], view["pair"]["id"]) == (1, 5, "p1")
     assert view["query"]["expression"] == "pl.col('x') > 1"
     view = session.do("query", query={"expression": "pl.col('silent_latency_s') > 2"})
@@ -185,6 +280,9 @@ def test_new_pairs_come_when_they_are_looked_for_and_the_pair_stays() -> None:
     reader.do({"do": "refresh"})
     view = reader.view()
     assert (view["count"]["all"], view["pair"]["id"], view["message"]) == (5, "p2", "2 new pairs")
+    now[0] = frame(6)
+    reader.do({"do": "refresh"})
+    assert reader.view()["message"] == "1 new pair"
 
 
 def test_no_pairs_is_no_error() -> None:

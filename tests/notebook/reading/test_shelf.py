@@ -116,7 +116,9 @@ def test_an_expression_keeps_the_pairs_for_which_it_is_true(text: str, kept: lis
         ("nothing", "NameError"),
         ("open('/etc/passwd')", "NameError"),
         ("__import__('os')", "NameError"),
-        ('pl.col("no such") > 1', "no such"),
+        ('pl.col("no such") > 1', "there is no column 'no such'"),
+        ('pl.col("silent_latncy_s") > 1', "no column 'silent_latncy_s'; did you mean 'silent_latency_s'?"),
+        ('pl.col("similarty") > 1', "did you mean 'similarity'?"),
         ('pl.col("silent_latency_s")', "Float64"),
         ("3", "int"),
         ("pl", "module"),
@@ -179,6 +181,9 @@ def test_answers_are_compared_only_where_the_query_reads_it() -> None:
     assert pick(pairs, Query(sort="short"), plan, measure).differences is not None
     assert len(pick(pairs, Query(expression='pl.col("silent_output_length") == 2'), plan, measure)) == 2
     assert len(asked) == 2
+    with pytest.raises(CompareError, match="no column"):
+        pick(pairs, Query(expression='pl.col("silent_latncy_s") > 2'), plan, measure)
+    assert len(asked) == 2, "for a typing error all answers were compared"
 
 
 def test_an_unknown_metric_is_told_of() -> None:

@@ -1,6 +1,7 @@
 """One pair as it is shown: what is told, what is hidden, what is cut, and that all of it is harmless."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -41,6 +42,25 @@ def test_what_only_one_side_says_is_marked() -> None:
     told = pair()
     assert told["left"]["segments"] == [("same", "The sky is "), ("only", "blue"), ("same", ".")]
     assert told["right"]["segments"] == [("same", "The sky is "), ("only", "red"), ("same", ".")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "says"),
+    [
+        ("a\r\nb", "a\nb", "line endings"),
+        ("word " * 5_000 + "yes", "word " * 5_000 + "no", "The first 20,000 characters are the same"),
+        ("a b", "a c", ""),
+        ("the same", "the same", ""),
+        ("", "a", ""),
+    ],
+)
+def test_answers_that_differ_where_nothing_is_marked_are_told_of(one: str, other: str, says: str) -> None:
+    told = pair(primary_output=one, silent_output=other)
+    assert told["unmarked"].startswith(says) or says in told["unmarked"]
+    assert bool(told["unmarked"]) == bool(says)
+    view = {"count": {"all": 1, "shown": 1, "voted": 0}, "at": 0, "pair": told}
+    assert says in still.text(view)
+    assert says in still.html(view)
 
 
 def test_until_it_is_told_nothing_names_who_wrote_which() -> None:
@@ -156,6 +176,36 @@ def test_what_is_plain_stays_as_it_is(text: str) -> None:
     line = on_one_line(text, 10)
     assert len(line) <= 10
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown_as"),
+    [
+        ("a\ufe01b", "a⟨U+FE01⟩b"),
+        ("a\ufe0fb", "a⟨U+FE0F⟩b"),
+        ("\u2764\ufe0f \U0001f3f3\ufe0f\u200d\U0001f308 1\ufe0f\u20e3", None),
+        ("\u2764\ufe0f\ufe0f", "\u2764\ufe0f⟨U+FE0F⟩"),
+        ("1\ufe0f2", "1⟨U+FE0F⟩2"),
+        ("\u2800", "⟨U+2800⟩"),
+    ],
+)
+def test_a_variation_is_named_unless_an_emoji_is_drawn_by_it(text: str, shown_as: str | None) -> None:
+    assert plain(text) == (shown_as or text)
+
+
+def test_the_still_picture_has_what_was_said_before_a_call_failed() -> None:
+    told = pair(revealed=True, silent_status="timeout", silent_output="The sky is")
+    view = {"count": {"all": 1, "shown": 1, "voted": 0}, "at": 0, "pair": told}
+    for made in (still.text(view), re.sub("<[^>]+>", "", still.html(view))):
+        assert "timeout" in made
+        assert made.count("The sky is") == 2
+
+
+def test_the_still_picture_counts_in_words_that_fit() -> None:
+    view = {"count": {"all": 1, "shown": 0, "voted": 0}, "at": 0, "pair": None}
+    assert still.text(view) == "The one pair does not fit the filter."
+    view = {"count": {"all": 2, "shown": 0, "voted": 0}, "at": 0, "pair": None, "left_out": "1 row is out"}
+    assert still.text(view) == "None of the 2 pairs fits the filter. 1 row is out."
 
 
 HOSTILE = "</pre><script>x</script><img src=x onerror=x>\x1b[31m"

@@ -1,0 +1,123 @@
+"""Bars: each has its own place whatever its name, and what is not drawn is counted."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mirrorkit.comparison import Comparison, compare
+from mirrorkit.notebook.figures import bars, parts
+from mirrorkit.store.files import conform
+
+STARTED = datetime(2026, 11, 2, tzinfo=UTC)
+LONG = "organisation/a-family-of-models-which-has-a-long-name"
+
+
+def made(arm: str, n: int = 30, **more: Any) -> pl.DataFrame:
+    columns = {
+        "pair_id": [f"{arm}{number}" for number in range(n)],
+        "request_id": [f"r{number}" for number in range(n)],
+        "arm": [arm] * n,
+        "model_group": ["big"] * n,
+        "started_at": [STARTED + timedelta(seconds=number) for number in range(n)],
+    }
+    for side in ("primary", "silent"):
+        columns |= {f"{side}_status": ["ok"] * n, f"{side}_latency_s": [1.0] * n}
+        columns |= {f"{side}_cost_usd": [0.001 * (side == "silent") + 0.002] * n}
+        columns |= {f"{side}_output": ["yes"] * n, f"{side}_finish_reason": ["stop"] * n}
+    return conform(pl.DataFrame({**columns, **more}))
+
+
+def seen(*frames: pl.DataFrame) -> Comparison:
+    return compare(pl.concat(frames), progress=False)
+
+
+def bar_traces(figure: Any) -> list[Any]:
+    return [trace for trace in figure.data if trace.type == "bar"]
+
+
+def titles(figure: Any) -> list[str]:
+    return [note.text for note in figure.layout.annotations if note.yref == "paper"]
+
+
+def subtitle(figure: Any) -> str:
+    return str(figure.layout.title.subtitle.text).replace("<br>", " ")
+
+
+def test_arms_whose_names_begin_and_end_alike_are_not_added_up() -> None:
+    alike = [f"{LONG}-{number}-with-the-same-ending" for number in range(2)]
+    figure = seen(*(made(arm) for arm in alike)).cost()
+    (bar,) = bar_traces(figure)
+    assert list(bar.y) == [0, 1, 2, 3]
+    assert [round(length) for length in bar.x] == [2, 3, 2, 3], "in USD per 1,000 requests"
+
+
+def test_names_that_differ_at_their_end_are_told_apart() -> None:
+    arms = ["openai/gpt-4o-mini-2024-07-18", "openai/gpt-4o-mini-2024-11-20"]
+    figure = seen(*(made(arm) for arm in arms)).cost()
+    assert len(set(figure.layout.yaxis.ticktext)) == 4
+    lines = seen(*(made(f"{LONG}-{number}") for number in range(2))).cost()
+    assert len({trace.name for trace in lines.data if (trace.name or "").endswith("(silent)")}) == 2
+
+
+def test_kinds_and_fields_that_are_cut_alike_have_bars_of_their_own() -> None:
+    reasons = [f"{LONG}-{number % 2}-with-the-same-ending" for number in range(30)]
+    path = '{"customer": {"the_address_for_shipping": {"a": %d, "b": %d}}}'
+    figure = seen(
+        made("mini", silent_finish_reason=reasons, primary_output=[path % (1, 1)] * 30,
+             silent_output=[path % (2, 2)] * 30)
+    ).outputs()  # fmt: skip
+    kinds = next(trace for trace in bar_traces(figure) if trace.name == "mini (silent)")
+    fields = bar_traces(figure)[0]
+    assert sorted(kinds.y) == [0, 1, 2]
+    assert sorted(kinds.x) == [0.0, 0.5, 0.5]
+    assert list(fields.y) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("view", "told"),
+    [
+        (Comparison.plot, "Bars: 4 arms, and 2 more arms, not drawn."),
+        (Comparison.cost, "Bars: 4 arms, and 2 more arms, not drawn."),
+        (Comparison.outputs, "Shares of pairs: 4 arms, and 2 more arms, not drawn."),
+        (Comparison.latency, "Densities: 4 arms, and 2 more arms, not drawn."),
+        (Comparison.errors, "Rows: 4 arms, and 2 more arms, not drawn."),
+    ],
+)
+def test_each_figure_counts_the_arms_that_it_has_no_place_for(
+    view: Callable[[Comparison], Any], told: str
+) -> None:
+    arms = [*"abcde", "control"]
+    assert told in subtitle(view(seen(*(made(arm) for arm in arms))))
+    assert "not drawn" not in subtitle(view(seen(*(made(arm) for arm in arms[2:]))))
+
+
+def test_the_lines_count_those_beyond_as_many_as_there_are_dashes() -> None:
+    few = [made(str(number), 3) for number in range(parts.ARMS_SHOWN + 1)]
+    for view in (Comparison.lag, Comparison.latency, Comparison.cost, Comparison.plot):
+        assert "Lines: 6 arms, and 1 more arm, not drawn." in subtitle(view(seen(*few)))
+
+
+def test_the_pairs_in_a_title_are_those_that_are_drawn_the_controls_among_them() -> None:
+    figure = seen(*(made(arm, n) for n, arm in enumerate([*"abcde", "control"], start=20))).cost()
+    assert titles(figure)[0] == "Cost per 1,000 requests<br>n = 88 pairs"
+    assert titles(figure)[1] == "Running bill<br>n = 135 pairs"
+    assert list(figure.layout.yaxis.ticktext[::2]) == [
+        "a primary",
+        "b primary",
+        "c primary",
+        "control primary",
+    ]
+    (bar,) = bar_traces(figure)
+    assert len(bar.x) == 2 * bars.ARMS_SHOWN
+
+
+def test_finish_reasons_and_errors_count_the_calls_that_they_are_shares_of() -> None:
+    status = ["ok"] * 15 + ["error"] * 10 + ["cancelled"] * 5
+    figure = seen(made("mini", silent_status=status)).outputs()
+    assert "Finish reasons<br>n = 30 + 15 ok calls" in titles(figure)
+    assert "Errors<br>n = 30 + 25 finished calls" in titles(figure)
+    errors = [trace for trace in bar_traces(figure) if trace.name == "mini (silent)"][-1]
+    assert list(errors.x) == [10 / 25]
