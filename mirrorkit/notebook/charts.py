@@ -181,7 +181,7 @@ def outputs(pairs: pl.DataFrame, table: pl.DataFrame, fields: pl.DataFrame) -> "
             _of_pairs(pairs, "Answer length", "output_length"),
             _titled("Finish reasons", panels.ok_calls(pairs), "ok call"),
             _of_pairs(pairs, "Refusals", "refusals", bars.ARMS_SHOWN),
-            _titled("Errors", panels.finished_calls(pairs), "finished call"),
+            _titled("Errors", panels.finished_calls(pairs), "call"),
         ],
         title="Answers",
         subtitle=_subtitle(

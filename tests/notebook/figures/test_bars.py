@@ -118,6 +118,6 @@ def test_finish_reasons_and_errors_count_the_calls_that_they_are_shares_of() -> 
     status = ["ok"] * 15 + ["error"] * 10 + ["cancelled"] * 5
     figure = seen(made("mini", silent_status=status)).outputs()
     assert "Finish reasons<br>n = 30 + 15 ok calls" in titles(figure)
-    assert "Errors<br>n = 30 + 25 finished calls" in titles(figure)
+    assert "Errors<br>n = 30 + 25 calls" in titles(figure)
     errors = [trace for trace in bar_traces(figure) if trace.name == "mini (silent)"][-1]
     assert list(errors.x) == [10 / 25]
