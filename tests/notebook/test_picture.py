@@ -269,6 +269,7 @@ values = st.none() | st.floats() | st.integers(-(10**30), 10**30)
         ]
     ),
 )
+@example(xs=[float("nan")], ys=[], kinds=("category", "linear"), trace={"mode": "lines"})
 @example(xs=[], ys=[0.0, 1.7e308], kinds=("linear", "linear"), trace={"mode": "lines"})
 @settings(max_examples=150, deadline=None)
 def test_any_numbers_on_any_axes_give_valid_xml(xs: Any, ys: Any, kinds: Any, trace: Any) -> None:

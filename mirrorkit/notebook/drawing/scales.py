@@ -163,7 +163,9 @@ def _names(look: Mapping[str, Any], values: Sequence[Any]) -> dict[str, int]:
     ordered = [*(look.get("categoryarray") or ()), *values]
     if str(look.get("categoryorder", "")).startswith("category"):
         ordered = sorted(ordered, key=str, reverse="descending" in look["categoryorder"])
-    return {name: place for place, name in enumerate(dict.fromkeys(str(v) for v in ordered if v is not None))}
+    # a number that is none has no name either
+    named = dict.fromkeys(str(value) for value in ordered if value is not None and value == value)
+    return {name: place for place, name in enumerate(named)}
 
 
 def _said(kind: str, bound: Any) -> float | None:
