@@ -25,6 +25,15 @@ hypothesis.settings.load_profile("mirrorkit")
 
 MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
 
+_PATIENCE_S = 600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A slow test on a busy machine is not one that hangs."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_PATIENCE_S))
+
 
 class Blocking:
     """Drives a session by its blocking calls."""
