@@ -581,7 +581,7 @@ assert session.frame.group_by("arm").agg(polars.all().n_unique()).height == 1
 pid = os.fork()
 if not pid:
     answer = session.completion("chat", MESSAGES)
-    drained = session.drain(PATIENCE_S)
+    drained = session.drain({PATIENCE_S})
     refused = {{}}
     for name in ("frame", "compare"):
         try: getattr(session, name) if name == "frame" else session.compare()
