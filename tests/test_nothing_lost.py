@@ -387,10 +387,11 @@ class Kernel:
 
     def run(self, cell: str) -> str:
         """Run a cell to its end; gives how it ended."""
-        return self.ended(self._client.execute(cell))
+        return self.ended(self.begin(cell))
 
     def begin(self, cell: str) -> str:
-        return self._client.execute(cell)
+        """Send a cell; should it fail, those behind it run all the same, which is not a kernel's default."""
+        return self._client.execute(cell, stop_on_error=False)
 
     def ended(self, cell: str) -> str:
         while True:
