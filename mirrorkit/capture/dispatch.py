@@ -55,14 +55,15 @@ class HasRoom(Protocol):
 
 
 class _Held:
-    """A job under way, where it is to run, and the task that runs it there."""
+    """A job under way, where it is to run, and the task that waits for its turn there and runs it."""
 
-    __slots__ = ("job", "loop", "moved", "started", "task")
+    __slots__ = ("job", "loop", "moved", "started", "task", "turn")
 
     def __init__(self, job: Job, loop: asyncio.AbstractEventLoop | None) -> None:
         self.job = job
         self.loop = loop
         self.task: asyncio.Task[None] | None = None
+        self.turn = asyncio.Event()
         self.started = False
         self.moved = False
 
@@ -72,7 +73,8 @@ class Dispatcher:
 
     A job handed over on an event loop runs there as a task, held until it is done. If the loop ends first,
     as when `asyncio.run` returns, the job is finished on the pool, like a job that was handed over without
-    a loop. A job that departs to another process is in flight until that one is done with it.
+    a loop. It has its task while it waits already: an ending loop cancels its tasks, once, and what starts
+    there later fails. A job that departs to another process is in flight until that one is done with it.
 
     At most `rate` jobs a second start, and none but where `room`, if given, has any.
     """
@@ -113,10 +115,13 @@ class Dispatcher:
             if loop is not None:
                 # it speaks, so it lives, whatever was cut off on it before
                 self._ended.discard(loop)
-            for job in jobs:
-                held = _Held(job, loop)
+            taken = [_Held(job, loop) for job in jobs]
+            for held in taken:
                 self._held.add(held)
-                self._waiting.push(job.group, held)
+                self._waiting.push(held.job.group, held)
+        if loop is not None and loop is _running_loop():
+            for held in taken:
+                self._spawn(held, loop)
         self._fill()
         return True
 
@@ -186,19 +191,25 @@ class Dispatcher:
             self._to_pool(held)
             return
         if loop is _running_loop():
-            self._spawn(held, loop)
+            self._begin(held, loop)
             return
         try:
-            loop.call_soon_threadsafe(self._spawn, held, loop)
+            loop.call_soon_threadsafe(self._begin, held, loop)
         except RuntimeError:  # closed in between
             self._to_pool(held)
 
+    def _begin(self, held: _Held, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the job's task go on; one that was handed over by another thread has none yet."""
+        if held.task is None:
+            self._spawn(held, loop)
+        held.turn.set()
+
     def _spawn(self, held: _Held, loop: asyncio.AbstractEventLoop) -> None:
-        if held.moved:
+        if held.moved or held.task is not None:
             return
         if loop in self._ended:
             # it is being shut down, and would never run the task
-            self._to_pool(held)
+            self._leave_loop(held)
             return
         work = self._arun(held)
         try:
@@ -207,9 +218,17 @@ class Dispatcher:
             held.task = contextvars.Context().run(loop.create_task, work)
         except Exception:  # or may raise: the call is not lost
             work.close()
-            self._to_pool(held)
+            self._leave_loop(held)
             return
         held.task.add_done_callback(lambda task: self._task_ended(held, task))
+
+    def _leave_loop(self, held: _Held) -> None:
+        """What no loop will run goes to the pool: now, or when its turn comes."""
+        with self._lock:
+            if not held.started:
+                held.loop = None
+                return
+        self._to_pool(held)
 
     def _to_pool(self, held: _Held) -> None:
         with self._lock:
@@ -233,8 +252,11 @@ class Dispatcher:
             self._done(held)
 
     async def _arun(self, held: _Held) -> None:
+        await held.turn.wait()
         # A loop that ends right after its last primary cuts off here, before anything was sent.
         await asyncio.sleep(0)
+        if held.moved:
+            return
         await held.job.arun()
         if not held.moved:
             self._done(held)
@@ -243,7 +265,7 @@ class Dispatcher:
         # A task that is cancelled before its first step runs no line of its own: only this hears of it.
         if task.cancelled():
             self._ended.add(task.get_loop())
-            self._to_pool(held)
+            self._leave_loop(held)
         elif task.exception() is not None and not held.moved:
             self._done(held)
 
@@ -276,11 +298,8 @@ class Dispatcher:
                     continue
                 if not standing and not loop.is_closed():
                     continue
-                if not held.started:
-                    held.loop = None
-                    continue
                 task = held.task
-                self._to_pool(held)
+                self._leave_loop(held)
                 if task is not None and not loop.is_closed():
                     # should the loop run again, the task must not call a second time
                     loop.call_soon_threadsafe(task.cancel)
@@ -347,8 +366,12 @@ class Dispatcher:
             dropped = self._waiting.clear()
             self._alarm.clear()
         for held in dropped:
+            held.moved = True
             held.job.drop()
             self._done(held)
+            if held.loop is not None:
+                with contextlib.suppress(RuntimeError):  # it is closed, and its tasks are gone
+                    held.loop.call_soon_threadsafe(held.turn.set)
 
     def shut_down(self) -> None:
         """Let the threads end."""

@@ -540,6 +540,34 @@ class TestLoops:
         asyncio.run(main())
         assert [job.endings for job in jobs] == [["thread"]] * 3
 
+    def test_a_turn_that_comes_as_the_loop_is_shut_down_is_taken_on_the_pool(self, dispatcher: Any) -> None:
+        gate, ending, d = threading.Event(), threading.Event(), dispatcher(1, 5)
+        first, later = Job(gate), Job()
+        assert d.admit([first], None)
+
+        async def linger() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ending.set()
+
+        def make_way() -> bool:
+            assert ending.wait(LONG)
+            gate.set()
+            return later.ended.wait(LONG)
+
+        async def main() -> Any:
+            loop = asyncio.get_running_loop()
+            assert d.admit([later], loop)
+            tasks = [loop.create_task(linger()), loop.run_in_executor(None, make_way)]
+            await asyncio.sleep(0)
+            return tasks
+
+        # it cancels its tasks, and then waits for its threads, while a task that came meanwhile would begin
+        asyncio.run(main())
+        assert d.drain(LONG)
+        assert later.endings == ["thread"]
+
     def test_a_loop_that_is_closed_already_hands_its_jobs_to_the_pool(self, dispatcher: Any) -> None:
         d, loop, job = dispatcher(1, 1), asyncio.new_event_loop(), Job()
         loop.close()
@@ -689,6 +717,23 @@ class TestEnding:
         assert d.drain(LONG)
         assert [job.endings for job in jobs[2:]] == [["dropped"]] * 5
         assert [job.endings for job in jobs[:2]] == [["loop" if on_loop else "thread"]] * 2
+
+    def test_no_task_is_left_of_what_was_given_up_on_a_living_loop(
+        self, dispatcher: Any, elsewhere: LoopThread
+    ) -> None:
+        gate, d = threading.Event(), dispatcher(1, 5)
+        jobs = [Job(gate), Job(gate), Job(gate)]
+        elsewhere.do(lambda: d.admit(jobs, elsewhere.loop))
+        d.give_up()
+        gate.set()
+        assert d.drain(LONG)
+
+        async def rest() -> int:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            return len((await asyncio.wait(others, timeout=LONG))[1]) if others else 0
+
+        assert asyncio.run_coroutine_threadsafe(rest(), elsewhere.loop).result(2 * LONG) == 0
+        assert [job.endings for job in jobs] == [["loop"], ["dropped"], ["dropped"]]
 
     @pytest.mark.parametrize("on_loop", [True, False])
     def test_a_job_that_raises_loses_no_other(

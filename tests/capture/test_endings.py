@@ -121,7 +121,7 @@ def test_an_unread_stream_at_the_end_of_a_script_is_a_row(sim: Any, tmp_path: Pa
 
 def test_the_loops_end_does_not_wait_for_silent_calls_and_they_are_sent_once(sim: Any) -> None:
     models = [sim.deployment("chat", "gpt-4o"), sim.deployment("next", "gpt-4o-mini")]
-    with sim.hold("gpt-4o-mini") as hold, mk.MirrorSession(models, silent_model="next") as session:
+    with mk.MirrorSession(models, silent_model="next") as session, sim.hold("gpt-4o-mini") as hold:
         for _ in range(3):
             # a web view that runs one coroutine: its answer must not wait for the mirror
             assert asyncio.run(session.acompletion("chat", MESSAGES)).choices
@@ -140,7 +140,7 @@ def test_a_silent_call_cut_off_in_flight_is_made_again_and_says_so(sim: Any) -> 
         await session.acompletion("chat", MESSAGES)
         await asyncio.to_thread(hold.wait_for, 1)
 
-    with sim.hold("gpt-4o-mini") as hold, mk.MirrorSession(models, silent_model="next") as session:
+    with mk.MirrorSession(models, silent_model="next") as session, sim.hold("gpt-4o-mini") as hold:
         asyncio.run(main(session, hold))
         hold.release()
         assert session.drain(20)
