@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
@@ -14,31 +13,21 @@ from hypothesis import strategies as st
 
 from mirrorkit.comparison import Comparison, compare
 from mirrorkit.errors import CompareError, RecordingError
-from mirrorkit.records import SCHEMA, Call, Pair
+from mirrorkit.records import SCHEMA
+from pairs import recorded
 
 HOSTILE = '<img src=x onerror="alert(1)">\x1b[31m$x$'
 
 
 def frame(count: int = 4, *, arm: str = "mini", group: str = "big") -> pl.DataFrame:
-    return SCHEMA.frame(
-        Pair(
-            pair_id=f"p{number}",
-            request_id=f"r{number}",
-            trace_id=f"t{number}",
-            arm=arm,
-            call_type="completion",
-            started_at=datetime(2026, 11, 2, 10, number % 60, tzinfo=UTC),
-            lag_s=0.1,
-            cluster=None,
-            tags=(),
-            model_group=group,
-            messages=None,
-            params=None,
-            stream=False,
-            primary=Call("ok", latency_s=1.0, cost_usd=0.00123, output="yes"),
-            silent=Call("ok", latency_s=0.412, cost_usd=0.000123, output="yes"),
-        )
-        for number in range(count)
+    return recorded(
+        count,
+        arm=arm,
+        model_group=group,
+        lag_s=0.1,
+        latency_s=(1.0, 0.412),
+        cost_usd=(0.00123, 0.000123),
+        output="yes",
     )
 
 

@@ -15,6 +15,7 @@ from mirrorkit.recording import Readable, Recording, describe, load
 from mirrorkit.records import SCHEMA
 from mirrorkit.store.files import write_parquet
 from mirrorkit.store.frame import FrameStore
+from pairs import recorded
 
 STARTED = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
@@ -22,18 +23,12 @@ STARTED = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 def frame(pairs: int = 25, **columns: Any) -> pl.DataFrame:
     """Pairs a minute apart; a column is a value for all of them, or a list."""
     given = {
-        "pair_id": [f"p{n}" for n in range(pairs)],
         "arm": "gpt-4o-mini",
         "model_group": "gpt-4o",
         "started_at": [STARTED + timedelta(minutes=n) for n in range(pairs)],
-        "primary_status": "ok",
-        "silent_status": "ok",
         "primary_latency_s": [0.1 * (n + 1) for n in range(pairs)],
-        **columns,
     }
-    listed = {name: value if isinstance(value, list) else [value] * pairs for name, value in given.items()}
-    schema = {name: SCHEMA.columns.get(name) for name in listed}
-    return Recording(pl.DataFrame(listed, schema=schema)).frame
+    return recorded(pairs, **{**given, **columns})
 
 
 def test_a_recording_is_the_frame_it_was_made_from() -> None:

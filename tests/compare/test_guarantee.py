@@ -21,7 +21,7 @@ from mirrorkit.compare.gates import Crossing, crossing
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.metrics import BUILT_IN, BuiltIn, Metric, of_user, over_slo
 from mirrorkit.compare.plan import Plan
-from mirrorkit.store.files import conform
+from pairs import recorded
 
 RUNS, PAIRS, LOOK_EVERY, ALPHA = 1_000, 2_000, 10, 0.05
 MOST = 0.06
@@ -283,15 +283,11 @@ def _typical(pairs: list[int]) -> str:
 
 def frame_of(case: Case, primary: Floats, silent: Floats) -> pl.DataFrame:
     """The pairs of a run as a recording has them."""
-    n = PAIRS
-    start = np.datetime64("2026-11-01", "us") + np.arange(n) * np.timedelta64(1, "s")
+    start = np.datetime64("2026-11-01", "us") + np.arange(PAIRS) * np.timedelta64(1, "s")
     columns: dict[str, Any] = {
-        "pair_id": [f"p{number:05}" for number in range(n)],
-        "arm": ["next"] * n,
-        "model_group": ["chat"] * n,
+        "pair_id": [f"p{number:05}" for number in range(PAIRS)],
+        "model_group": "chat",
         "started_at": pl.Series(start).dt.replace_time_zone("UTC"),
-        "primary_status": ["ok"] * n,
-        "silent_status": ["ok"] * n,
     }
     if case.clustered:
         columns["cluster"] = [f"conversation {code}" for code in CLUSTERS]
@@ -305,7 +301,7 @@ def frame_of(case: Case, primary: Floats, silent: Floats) -> pl.DataFrame:
             columns["lag_s"] = silent
         else:
             columns[f"{side}_{'cost_usd' if case.metric.name == 'cost' else 'latency_s'}"] = values
-    return conform(pl.DataFrame(columns))
+    return recorded(PAIRS, arm="next", **columns)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from mirrorkit.compare.metrics import Metric
 from mirrorkit.compare.plan import Plan
 from mirrorkit.compare.verdict import Verdict, arms_alphas
 from mirrorkit.records import CONTROL
-from mirrorkit.store.files import conform
+from pairs import recorded
 
 GATES = {"latency": 1.10, "cost": 1.00, "errors": 0.05}
 SECOND = 1_000_000
@@ -39,17 +39,15 @@ def pairs(
     start = BEGIN + (np.arange(n) + since) * np.timedelta64(SECOND, "us")
     columns = {
         "pair_id": [f"{arm}-{since + number:05}" for number in range(n)],
-        "arm": [arm] * n,
-        "model_group": ["chat"] * n,
+        "request_id": None,
+        "arm": arm,
+        "model_group": "chat",
         "started_at": pl.Series(start).dt.replace_time_zone("UTC"),
-        "primary_status": np.where(random.random(n) < 0.02, "error", "ok"),
-        "silent_status": np.where(random.random(n) < failing, "error", "ok"),
-        "primary_latency_s": base,
-        "silent_latency_s": base * slower * random.lognormal(0, 0.2, n),
-        "primary_cost_usd": cost,
-        "silent_cost_usd": cost * dearer * random.lognormal(-0.02, 0.2, n),
+        "status": tuple(np.where(random.random(n) < share, "error", "ok") for share in (0.02, failing)),
+        "latency_s": (base, base * slower * random.lognormal(0, 0.2, n)),
+        "cost_usd": (cost, cost * dearer * random.lognormal(-0.02, 0.2, n)),
     }
-    return conform(pl.DataFrame(columns | more))
+    return recorded(n, **columns, **more)
 
 
 def told(frame: pl.DataFrame, plan: Plan | None = None) -> Analysis:

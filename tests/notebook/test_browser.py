@@ -14,6 +14,7 @@ import pytest
 import mirrorkit
 from mirrorkit.notebook.browser import PairBrowser
 from mirrorkit.recording import Recording
+from pairs import recorded
 
 STATIC = Path(mirrorkit.__file__).parent / "notebook" / "static"
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -21,15 +22,8 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 
 @pytest.fixture
 def recording() -> Recording:
-    pairs = {
-        "pair_id": ["p1", "p2"],
-        "arm": ["name-of-the-silent"] * 2,
-        "primary_status": ["ok"] * 2,
-        "silent_status": ["ok"] * 2,
-        "primary_output": ["<script>yes</script>\x1b[31m"] * 2,
-        "silent_output": ["no"] * 2,
-    }
-    return Recording(pl.DataFrame(pairs))
+    answers = ("<script>yes</script>\x1b[31m", "no")
+    return Recording(recorded(2, pair_id=["p1", "p2"], arm="name-of-the-silent", output=answers))
 
 
 def say(browser: PairBrowser, **message: Any) -> None:

@@ -16,6 +16,7 @@ from mirrorkit.comparison import compare
 from mirrorkit.notebook import charts
 from mirrorkit.records import SCHEMA
 from mirrorkit.store.files import conform
+from pairs import recorded
 
 View = Callable[[pl.DataFrame], Any]
 VIEWS: list[View] = [charts.latency, charts.errors, charts.lag]
@@ -27,8 +28,7 @@ def busy(requests: int, arms: tuple[str, ...] = ("mini",)) -> pl.DataFrame:
     start = np.datetime64("2026-11-01", "us") + np.cumsum(random.integers(1, 10**6, requests))
     base = random.lognormal(0, 0.5, requests)
     shared = {
-        "request_id": [f"r{number}" for number in range(requests)],
-        "model_group": ["chat"] * requests,
+        "model_group": "chat",
         "started_at": pl.Series(start).dt.replace_time_zone("UTC"),
         "stream": random.random(requests) < 0.5,
         "messages": [f'[{{"role": "user", "content": "Question {number}?"}}]' for number in range(requests)],
@@ -46,20 +46,13 @@ def busy(requests: int, arms: tuple[str, ...] = ("mini",)) -> pl.DataFrame:
         }
 
     primary = side("primary")
-    parts = (
-        pl.DataFrame(
-            {
-                **shared,
-                **primary,
-                **side("silent"),
-                "pair_id": [f"{arm} {number}" for number in range(requests)],
-                "arm": [arm] * requests,
-                "lag_s": random.lognormal(0, 0.5, requests),
-            }
+    return pl.concat(
+        recorded(
+            requests, name=f"{arm} ", arm=arm, **shared, **primary, **side("silent"),
+            lag_s=random.lognormal(0, 0.5, requests),
         )
         for arm in arms
-    )
-    return conform(pl.concat(parts))
+    )  # fmt: skip
 
 
 def nothing_known(frame: pl.DataFrame) -> pl.DataFrame:

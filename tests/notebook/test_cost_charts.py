@@ -1,6 +1,5 @@
 """The figures on cost and answers: parts of a bill, what a switch saves, refusals."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,8 @@ import pytest
 from mirrorkit.compare.prices import Saving, split_of
 from mirrorkit.comparison import Comparison, compare
 from mirrorkit.notebook.figures import bars
-from mirrorkit.store.files import conform
+from pairs import recorded
 
-STARTED = datetime(2026, 11, 2, tzinfo=UTC)
 PARTS = ("input tokens", "cached input tokens", "output tokens")
 
 
@@ -21,27 +19,17 @@ def made(n: int = 300, *, arm: str = "mini", times: float = 0.25, model: str = "
     random = np.random.default_rng(n)
     fresh, cached, output = (random.integers(low, high, n) for low, high in ((5, 2_000), (0, 400), (1, 900)))
     cost = (2 * fresh + cached + 10 * output) / 1e6
-    return conform(
-        pl.DataFrame(
-            {
-                "pair_id": [f"{arm}{number}" for number in range(n)],
-                "arm": [arm] * n,
-                "model_group": ["big"] * n,
-                "started_at": [STARTED + timedelta(seconds=number) for number in range(n)],
-                **{f"{side}_status": ["ok"] * n for side in ("primary", "silent")},
-                **{f"{side}_input_tokens": fresh + cached for side in ("primary", "silent")},
-                **{f"{side}_cached_input_tokens": cached for side in ("primary", "silent")},
-                **{f"{side}_output_tokens": output for side in ("primary", "silent")},
-                "primary_model": ["large"] * n,
-                "silent_model": [model] * n,
-                "primary_cost_usd": cost,
-                "silent_cost_usd": times * cost,
-                "primary_output": ["An answer."] * n,
-                "silent_output": [
-                    "I'm sorry, but I can't help with that." if i % 10 == 0 else "Yes." for i in range(n)
-                ],
-            }
-        )
+    refusal = "I'm sorry, but I can't help with that."
+    return recorded(
+        n,
+        name=arm,
+        arm=arm,
+        model=("large", model),
+        input_tokens=fresh + cached,
+        cached_input_tokens=cached,
+        output_tokens=output,
+        cost_usd=(cost, times * cost),
+        output=("An answer.", [refusal if i % 10 == 0 else "Yes." for i in range(n)]),
     )
 
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,12 @@ import pytest
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
-from mirrorkit.records import SCHEMA, Call, Pair
+from pairs import recorded
 
 pytestmark = pytest.mark.slow
 
 PLOTLY, PICTURE = "application/vnd.plotly.v1+json", "image/svg+xml"
 CHARTS = ("plot", "latency", "cost", "outputs")
-START = datetime(2026, 11, 2, tzinfo=UTC)
 # of its own settings, when any notebook is opened, with nothing run
 NOTEBOOK_7_ITSELF = "Cannot read properties of undefined (reading 'schema')"
 # what is in a picture, of each picture of a page: its natural width, its marks, and whether a script is in it
@@ -30,29 +28,17 @@ IN_PICTURES = """() => Array.from(document.querySelectorAll("img[src^='data:imag
 })"""
 
 
-def call(seconds: float) -> Call:
-    return Call("ok", latency_s=seconds, cost_usd=0.001, output="a word", finish_reason="stop")
-
-
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: Any) -> Path:
     file = tmp_path_factory.mktemp("recording") / "pairs.parquet"
-    head = {
-        "trace_id": "t",
-        "arm": "mini",
-        "call_type": "completion",
-        "lag_s": 0.1,
-        "cluster": None,
-        "tags": (),
-    }
-    rest = {"model_group": "big", "messages": None, "params": None, "stream": False}
-    SCHEMA.frame(
-        Pair(
-            pair_id=str(number), request_id=str(number), started_at=START + timedelta(seconds=number),
-            primary=call(1 + number / 100), silent=call(0.5 + number / 100), **head, **rest,
-        )
-        for number in range(60)
-    ).write_parquet(file)  # fmt: skip
+    recorded(
+        60,
+        lag_s=0.1,
+        latency_s=tuple([first + number / 100 for number in range(60)] for first in (1, 0.5)),
+        cost_usd=0.001,
+        output="a word",
+        finish_reason="stop",
+    ).write_parquet(file)
     return file
 
 

@@ -14,7 +14,8 @@ from mirrorkit.errors import CompareError, RecordingError
 from mirrorkit.notebook import report
 from mirrorkit.notebook.page import pages
 from mirrorkit.recording import Recording
-from mirrorkit.records import CONTROL, SCHEMA, Call, Pair
+from mirrorkit.records import CONTROL
+from pairs import recorded
 
 ASKED = "What is it about?"
 HOSTILE = '</script><img src="http://evil.example/x" onerror="alert(1)">'
@@ -22,25 +23,23 @@ HOSTILE = '</script><img src="http://evil.example/x" onerror="alert(1)">'
 
 def frame(arm: str = "mini", cluster: str | None = None, model: str = "big-2026") -> pl.DataFrame:
     start = datetime(2026, 11, 2, 23, 30, tzinfo=UTC)
-    return SCHEMA.frame(
-        Pair(
-            pair_id=f"p{number}",
-            request_id=f"r{number}",
-            trace_id="t",
-            arm=arm,
-            call_type="completion",
-            started_at=start + timedelta(minutes=number),
-            lag_s=0.25,
-            cluster=cluster,
-            tags=(),
-            model_group=arm,
-            messages=json.dumps([{"role": "user", "content": f"{ASKED} {model}"}]),
-            params=None,
-            stream=False,
-            primary=Call("ok", model=model, latency_s=1.0, cost_usd=0.1, output=model, finish_reason=model),
-            silent=Call("error", error_type=model, error_message=model, model=model),
-        )
-        for number in range(40)
+    return recorded(
+        40,
+        arm=arm,
+        call_type="completion",
+        started_at=[start + timedelta(minutes=number) for number in range(40)],
+        lag_s=0.25,
+        cluster=cluster,
+        model_group=arm,
+        messages=json.dumps([{"role": "user", "content": f"{ASKED} {model}"}]),
+        status=("ok", "error"),
+        error_type=(None, model),
+        error_message=(None, model),
+        model=model,
+        latency_s=(1.0, None),
+        cost_usd=(0.1, None),
+        output=(model, None),
+        finish_reason=(model, None),
     )
 
 

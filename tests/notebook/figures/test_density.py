@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mirrorkit.notebook import charts
 from mirrorkit.notebook.figures import density
-from mirrorkit.store.files import conform
+from pairs import recorded
 
 
 def asked(text: str) -> str:
@@ -19,20 +19,7 @@ def asked(text: str) -> str:
 
 
 def pairs(primary: list[float], silent: list[float], arm: str = "mini", **more: Any) -> pl.DataFrame:
-    return conform(
-        pl.DataFrame(
-            {
-                "pair_id": [f"{arm} {number}" for number in range(len(primary))],
-                "arm": [arm] * len(primary),
-                "model_group": ["big"] * len(primary),
-                "primary_status": ["ok"] * len(primary),
-                "silent_status": ["ok"] * len(primary),
-                "primary_latency_s": primary,
-                "silent_latency_s": silent,
-                **more,
-            }
-        )
-    )
+    return recorded(len(primary), name=f"{arm} ", arm=arm, latency_s=(primary, silent), **more)
 
 
 def spread(count: int) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 
 from mirrorkit.notebook import charts
 from mirrorkit.notebook.figures import failures
-from mirrorkit.store.files import conform
+from pairs import recorded
 
 START = datetime(2026, 11, 1, 9, tzinfo=UTC)
 
@@ -17,22 +17,14 @@ def pairs(
     silent: list[str | None], arm: str = "mini", primary: list[str | None] | None = None
 ) -> pl.DataFrame:
     """Pairs a minute apart, with the kinds of errors of both sides, None where a call is ok."""
-    of = {"primary": primary or [None] * len(silent), "silent": silent}
-    columns: dict[str, Any] = {}
-    for side, kinds in of.items():
-        columns[f"{side}_status"] = ["ok" if kind is None else "error" for kind in kinds]
-        columns[f"{side}_error_type"] = pl.Series(kinds, dtype=pl.String)
-    count = len(silent)
-    return conform(
-        pl.DataFrame(
-            {
-                "pair_id": [f"{arm} {number}" for number in range(count)],
-                "request_id": [str(number) for number in range(count)],
-                "arm": [arm] * count,
-                "started_at": [START + timedelta(minutes=number) for number in range(count)],
-                **columns,
-            }
-        )
+    both = primary or [None] * len(silent), silent
+    return recorded(
+        len(silent),
+        name=f"{arm} ",
+        arm=arm,
+        started_at=[START + timedelta(minutes=number) for number in range(len(silent))],
+        status=tuple(["ok" if kind is None else "error" for kind in kinds] for kinds in both),
+        error_type=both,
     )
 
 

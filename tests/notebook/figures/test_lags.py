@@ -8,32 +8,20 @@ import polars as pl
 import pytest
 
 from mirrorkit.notebook import charts
-from mirrorkit.store.files import conform
+from pairs import recorded
 
 START = datetime(2026, 11, 1, 9, tzinfo=UTC)
 
 
 def pairs(lags: Sequence[float | None], arm: str = "mini", share: float | None = 0.1) -> pl.DataFrame:
-    count = len(lags)
-    sides: dict[str, Any] = {}
-    for side, slower in (("primary", 1), ("silent", 2)):
-        sides |= {
-            f"{side}_status": ["ok"] * count,
-            f"{side}_latency_s": [2.0] * count,
-            f"{side}_overhead_s": pl.Series([share and 2 * slower * share] * count, dtype=pl.Float64),
-        }
-    return conform(
-        pl.DataFrame(
-            {
-                "pair_id": [f"{arm} {number}" for number in range(count)],
-                "request_id": [str(number) for number in range(count)],
-                "arm": [arm] * count,
-                "model_group": ["big"] * count,
-                "started_at": [START + timedelta(seconds=number) for number in range(count)],
-                "lag_s": pl.Series(lags, dtype=pl.Float64),
-                **sides,
-            }
-        )
+    return recorded(
+        len(lags),
+        name=f"{arm} ",
+        arm=arm,
+        started_at=[START + timedelta(seconds=number) for number in range(len(lags))],
+        lag_s=list(lags),
+        latency_s=2.0,
+        overhead_s=(share and 2 * share, share and 4 * share),
     )
 
 

@@ -11,25 +11,13 @@ from mirrorkit.compare.statistics import betting
 from mirrorkit.comparison import compare
 from mirrorkit.notebook import charts
 from mirrorkit.notebook.figures.percentiles import line_of
-from mirrorkit.store.files import conform
+from pairs import recorded
 
 
 def pairs(count: int, ratio: float = 1.2, noise: float = 0.3, seed: int = 0, **more: Any) -> pl.DataFrame:
     random = np.random.default_rng(seed)
     base = random.lognormal(0, 0.5, count)
-    return conform(
-        pl.DataFrame(
-            {
-                "pair_id": [str(number) for number in range(count)],
-                "arm": ["mini"] * count,
-                "primary_status": ["ok"] * count,
-                "silent_status": ["ok"] * count,
-                "primary_latency_s": base,
-                "silent_latency_s": ratio * base * random.lognormal(0, noise, count),
-                **more,
-            }
-        )
-    )
+    return recorded(count, latency_s=(base, ratio * base * random.lognormal(0, noise, count)), **more)
 
 
 def test_the_ratio_is_that_of_the_tables_quantiles() -> None:

@@ -1,7 +1,6 @@
 """The signature picture: true to the gates, whole where data is missing, deaf to hostile text."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,29 +13,19 @@ from mirrorkit.comparison import Comparison, compare
 from mirrorkit.errors import CompareError
 from mirrorkit.notebook import theme
 from mirrorkit.notebook.figures import trajectory
-from mirrorkit.store.files import conform
-
-STARTED = datetime(2026, 11, 2, tzinfo=UTC)
+from pairs import recorded
 
 
 def made(n: int, *, arm: str = "mini", faster: float = 0.8, failing: float = 0.0) -> pl.DataFrame:
     random = np.random.default_rng(n)
     base = random.lognormal(0, 0.4, n)
-    return conform(
-        pl.DataFrame(
-            {
-                "pair_id": [f"{arm}{number}" for number in range(n)],
-                "arm": [arm] * n,
-                "model_group": ["big"] * n,
-                "started_at": [STARTED + timedelta(seconds=number) for number in range(n)],
-                "primary_status": ["ok"] * n,
-                "silent_status": np.where(random.random(n) < failing, "error", "ok"),
-                "primary_latency_s": base,
-                "silent_latency_s": faster * base * random.lognormal(0, 0.2, n),
-                "primary_cost_usd": base / 1_000,
-                "silent_cost_usd": base / 4_000,
-            }
-        )
+    return recorded(
+        n,
+        name=arm,
+        arm=arm,
+        status=("ok", np.where(random.random(n) < failing, "error", "ok")),
+        latency_s=(base, faster * base * random.lognormal(0, 0.2, n)),
+        cost_usd=(base / 1_000, base / 4_000),
     )
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -10,34 +9,24 @@ import pytest
 from mirrorkit.comparison import compare
 from mirrorkit.notebook.page.cases import MOST_CHARACTERS, cases
 from mirrorkit.notebook.page.redaction import Redaction
-from mirrorkit.records import CONTROL, SCHEMA, Call, Pair
+from mirrorkit.records import CONTROL
+from pairs import recorded
 
 ASKED = "What is it about?"
 
 
 def frame(arm: str = "mini", prefix: str = "p") -> pl.DataFrame:
     """Forty pairs whose sides are ok and the same."""
-    start = datetime(2026, 11, 2, tzinfo=UTC)
-    call = Call("ok", model="m", latency_s=1.0, cost_usd=0.1, output="It is about this.")
-    return SCHEMA.frame(
-        Pair(
-            pair_id=f"{prefix}{number}",
-            request_id=f"r{number}",
-            trace_id="t",
-            arm=arm,
-            call_type="completion",
-            started_at=start + timedelta(minutes=number),
-            lag_s=0.25,
-            cluster=None,
-            tags=(),
-            model_group="big",
-            messages=json.dumps([{"role": "user", "content": ASKED}]),
-            params=None,
-            stream=False,
-            primary=call,
-            silent=call,
-        )
-        for number in range(40)
+    return recorded(
+        40,
+        name=prefix,
+        arm=arm,
+        lag_s=0.25,
+        messages=json.dumps([{"role": "user", "content": ASKED}]),
+        model="m",
+        latency_s=1.0,
+        cost_usd=0.1,
+        output="It is about this.",
     )
 
 

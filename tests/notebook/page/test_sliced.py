@@ -2,37 +2,22 @@
 
 import random
 import re
-from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
 from mirrorkit.comparison import compare
 from mirrorkit.notebook.page.sliced import MOST, slices
-from mirrorkit.records import CONTROL, SCHEMA, Call, Pair
+from mirrorkit.records import CONTROL
+from pairs import recorded
 
 
 def frame(arm: str = "mini", count: int = 240) -> pl.DataFrame:
-    start, draw = datetime(2026, 11, 2, tzinfo=UTC), random.Random(7)
-    return SCHEMA.frame(
-        Pair(
-            pair_id=f"{arm}{number}",
-            request_id=f"r{number}",
-            trace_id="t",
-            arm=arm,
-            call_type="completion",
-            started_at=start + timedelta(minutes=number),
-            lag_s=0.25,
-            cluster=None,
-            tags=(),
-            model_group="big",
-            messages=None,
-            params=None,
-            stream=False,
-            primary=Call("ok", latency_s=draw.uniform(1.0, 1.1), cost_usd=0.1, output="yes"),
-            silent=Call("ok", latency_s=draw.uniform(0.5, 0.6), cost_usd=0.1, output="yes"),
-        )
-        for number in range(count)
+    draw = random.Random(7)
+    times = [(draw.uniform(1.0, 1.1), draw.uniform(0.5, 0.6)) for _ in range(count)]
+    primary, silent = map(list, zip(*times, strict=True))
+    return recorded(
+        count, name=arm, arm=arm, lag_s=0.25, tags=(), latency_s=(primary, silent), cost_usd=0.1, output="yes"
     )
 
 

@@ -14,23 +14,17 @@ from mirrorkit.notebook.reading.ballot import silent_is_left
 from mirrorkit.notebook.reading.reader import Reader
 from mirrorkit.notebook.reading.sides import FIRST
 from mirrorkit.records import CONTROL, SCHEMA
-from mirrorkit.store.files import conform
 from mirrorkit.store.frame import FrameStore
+from pairs import recorded
 
 
 def frame(count: int = 50, **columns: Any) -> pl.DataFrame:
     given = {
-        "pair_id": [f"p{n}" for n in range(count)],
-        "arm": ["mini"] * count,
-        "primary_status": ["ok"] * count,
-        "silent_status": ["ok"] * count,
-        "primary_latency_s": [1.0] * count,
-        "silent_latency_s": [1.0 + n for n in range(count)],
-        "primary_output": ["of the primary"] * count,
-        "silent_output": ["of the silent"] * count,
+        "latency_s": (1.0, [1.0 + n for n in range(count)]),
+        "output": ("of the primary", "of the silent"),
         "messages": [json.dumps([{"role": "user", "content": f"question {n}"}]) for n in range(count)],
     }
-    return conform(pl.DataFrame({**given, **columns}))
+    return recorded(count, **{**given, **columns})
 
 
 class Session:

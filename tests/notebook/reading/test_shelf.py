@@ -1,7 +1,7 @@
 """Which pairs are read and in which order: filters and sorts on the frame."""
 
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -23,24 +23,15 @@ from mirrorkit.notebook.reading.shelf import (
     with_said,
 )
 from mirrorkit.records import CONTROL
-from mirrorkit.store.files import conform
-
-START = datetime(2026, 11, 1, tzinfo=UTC)
+from pairs import STARTED, recorded
 
 
 def frame(count: int = 6, **columns: Any) -> pl.DataFrame:
     given = {
-        "pair_id": [f"p{n}" for n in range(count)],
-        "arm": ["mini"] * count,
-        "started_at": [START + timedelta(seconds=n) for n in range(count)],
-        "primary_status": ["ok"] * count,
-        "silent_status": ["ok"] * count,
-        "primary_latency_s": [1.0] * count,
-        "silent_latency_s": [1.0 + n for n in range(count)],
-        "primary_output": ["yes"] * count,
-        "silent_output": ["yes", "no"] * (count // 2) + ["yes"] * (count % 2),
+        "latency_s": (1.0, [1.0 + n for n in range(count)]),
+        "output": ("yes", ["yes", "no"] * (count // 2) + ["yes"] * (count % 2)),
     }
-    return conform(pl.DataFrame({**given, **columns}))
+    return recorded(count, **{**given, **columns})
 
 
 def ids(pairs: pl.DataFrame, **query: Any) -> list[str]:
@@ -48,7 +39,7 @@ def ids(pairs: pl.DataFrame, **query: Any) -> list[str]:
 
 
 def test_without_a_filter_all_pairs_are_there_the_oldest_first() -> None:
-    started = [START + timedelta(seconds=n) for n in (2, 0, 1)]
+    started = [STARTED + timedelta(seconds=n) for n in (2, 0, 1)]
     assert ids(frame(3, started_at=started)) == ["p1", "p2", "p0"]
     assert ids(frame(3, started_at=started), sort="newest") == ["p0", "p2", "p1"]
 
