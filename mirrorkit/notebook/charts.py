@@ -187,6 +187,7 @@ def outputs(pairs: pl.DataFrame, table: pl.DataFrame, fields: pl.DataFrame) -> "
         subtitle=_subtitle(
             pairs,
             *_not_drawn(pairs, {"Lines and kinds": parts.ARMS_SHOWN, "Shares of pairs": bars.ARMS_SHOWN}),
+            *bars.fields_not_drawn(fields),
         ),
         top_px=bars.fields_height(differing) if differing else 0,
     )
@@ -308,4 +309,4 @@ def _with_legend(figure: "Figure") -> "Figure":
         if trace.showlegend is None:
             trace.showlegend = (trace.name, trace.type) not in seen
             seen.add((trace.name, trace.type))
-    return figure
+    return theme.with_room_for_legend(figure)

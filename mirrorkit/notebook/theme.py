@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from html import escape as escape_html
+from html import unescape
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +20,26 @@ CONTROL = "#009E73"
 TEXT = "#777777"
 GRID = "rgba(127, 127, 127, 0.22)"
 CLEAR = "rgba(0, 0, 0, 0)"
+NAMES = "names"
+"""The trace of names that stand above what they name."""
 At = tuple[int, int]
 """A panel's row and column, from 1."""
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
-_PANEL_PX = 300
+PANEL_PX = 300
+"""How high a panel is, unless told otherwise."""
 _ABOVE_PX = 112
 _BELOW_PX = 100
 _GAP_PX = 125
 _LINE_PX = 18
+_NARROW_PX = 600
+_SWATCH_PX = 45
+_LETTER_PX = 7.5
+_LEGEND_LINE_PX = 20
+_LEGEND_LINES = 2
+"""Lines of a legend that have room without more."""
 _LINE = 88
 """Characters of a subtitle's line."""
 
@@ -73,7 +83,7 @@ def grid(
     subtitle: str,
     top_px: int = 0,
     columns: int = 2,
-    panel_px: int = _PANEL_PX,
+    panel_px: int = PANEL_PX,
 ) -> "Figure":
     """An empty figure with one panel per title in `panels`, where `places` says; texts are escaped already.
 
@@ -99,7 +109,7 @@ def grid(
         specs=[_row(at, row, columns) for row in range(1, rows + 1)],
         row_heights=heights,
         subplot_titles=list(panels),
-        horizontal_spacing=0.2,
+        horizontal_spacing=0.18,
         figure=Chart(),
         vertical_spacing=_GAP_PX / plots if rows > 1 else 0,
     )
@@ -113,8 +123,8 @@ def grid(
         paper_bgcolor=CLEAR,
         plot_bgcolor=CLEAR,
         margin={"l": 70, "r": 24, "t": above, "b": _BELOW_PX},
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yref": "container",
-                "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0.01, "xref": "container", "xanchor": "left", "y": 0,
+                "yref": "container", "yanchor": "bottom", "tracegroupgap": 0},
         bargap=0.35,
         barmode="group",
         hoverlabel={"namelength": -1},
@@ -141,6 +151,26 @@ def add(figure: "Figure", at: At, trace: Mapping[str, Any]) -> None:
     figure.add_trace({"showlegend": False, **trace}, row=at[0], col=at[1])
 
 
+def name_lines(figure: "Figure", at: At, names: Sequence[str], x: float, tops: Sequence[float]) -> None:
+    """Write a name above what begins at `x` and has its upper edge at each of `tops`, and no ticks beside it.
+
+    Tick labels within a panel would do, but Plotly takes away the other axis' labels that are below them.
+    """
+    add(figure, at, {
+        "type": "scatter",
+        "mode": "text",
+        "name": NAMES,
+        "x": [x] * len(names),
+        "y": list(tops),
+        "text": list(names),
+        "textposition": "top right",
+        "textfont": {"size": 12},
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+    })  # fmt: skip
+    figure.update_yaxes(showticklabels=False, ticks="", showgrid=False, row=at[0], col=at[1])
+
+
 def say(figure: "Figure", at: At, message: str) -> None:
     """Put a message in place of a panel that has nothing to show."""
     row, column = at
@@ -156,6 +186,23 @@ def say(figure: "Figure", at: At, message: str) -> None:
     figure.add_annotation(
         text=message, x=0, y=0, showarrow=False, font={"size": 14, "color": TEXT}, row=row, col=column
     )
+
+
+def with_room_for_legend(figure: "Figure") -> "Figure":
+    """Make a figure so much higher that its legend has room below, also where it is narrow."""
+    groups: dict[str, list[str]] = {}
+    for trace in figure.data:
+        if trace.showlegend:
+            groups.setdefault(trace.legendgroup or trace.name, []).append(trace.name)
+    if not groups:
+        return figure
+    longest = max(len(unescape(name)) for names in groups.values() for name in names)
+    beside = max(1, _NARROW_PX // (_SWATCH_PX + _LETTER_PX * longest))
+    rows = math.ceil(len(groups) / beside) * max(map(len, groups.values()))
+    more = _LEGEND_LINE_PX * max(0, rows - _LEGEND_LINES)
+    figure.layout.height += more
+    figure.layout.margin.b += more
+    return figure
 
 
 def faded(color: str, opacity: float) -> str:

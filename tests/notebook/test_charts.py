@@ -87,9 +87,9 @@ def named(figure: Any, name: str) -> list[Any]:
 
 
 def names_on(figure: Any, trace: Any) -> list[str]:
-    """What stands beside each bar of a trace."""
-    axis = figure.layout[trace.yaxis.replace("y", "yaxis")]
-    return [axis.ticktext[axis.tickvals.index(place)] for place in trace.y]
+    """What stands above each bar of a trace."""
+    (names,) = [each for each in named(figure, theme.NAMES) if each.yaxis == trace.yaxis]
+    return [names.text[place] for place in trace.y]
 
 
 def test_however_many_pairs_there_are_no_more_points_than_a_screen_shows() -> None:
@@ -161,11 +161,8 @@ def test_the_running_bill_ends_at_the_sum() -> None:
 def test_with_several_arms_a_primary_call_is_counted_once() -> None:
     figure = seen(made(100, arms=("mini", "other"))).cost()
     assert named(figure, "big (primary)")[0].x[-1] == 90
-    assert {trace.name for trace in figure.data if trace.name} == {
-        "big (primary)",
-        "mini (silent)",
-        "other (silent)",
-    }
+    lines = {trace.name for trace in figure.data if trace.type == "scatter" and trace.mode == "lines"}
+    assert lines == {"big (primary)", "mini (silent)", "other (silent)"}
     assert len({trace.line.dash for trace in figure.data if (trace.name or "").endswith("(silent)")}) == 2
 
 
@@ -364,8 +361,8 @@ def test_a_metric_that_should_be_high_passes_on_the_same_side() -> None:
 
 def test_each_gate_is_named_with_its_state_in_words() -> None:
     comparison = seen(made(400, arms=("mini", "other")), gates={"latency": 1.1, "errors": 0.1})
-    labels = comparison.plot().layout.yaxis.ticktext
-    assert [label.partition("<br>")[0] for label in labels] == [
+    labels = gates(comparison.plot())[theme.NAMES].text
+    assert [label[: label.index(mark) - 1] for label, mark in zip(labels, "✓○✓○", strict=True)] == [
         "mini: latency &lt; ×1.1",
         "mini: errors &lt; +10 points",
         "other: latency &lt; ×1.1",
@@ -386,7 +383,7 @@ def test_a_gate_on_what_was_not_measured_is_drawn_without_a_place() -> None:
     frame = made(20).with_columns(stream=pl.lit(False))
     figure = seen(frame, gates={"ttft": 1.1}).plot()
     assert list(gates(figure)["effect"].x) == []
-    assert "ttft &lt; ×1.1" in figure.layout.yaxis.ticktext[0]
+    assert "ttft &lt; ×1.1" in gates(figure)[theme.NAMES].text[0]
 
 
 def test_no_gates_and_only_a_control_give_a_message() -> None:
@@ -401,7 +398,7 @@ def test_the_alpha_of_the_plan_is_the_level_that_is_named() -> None:
 def test_more_gates_than_can_be_drawn_are_counted() -> None:
     arms = tuple(f"arm {number}" for number in range(forest.LINES_SHOWN))
     figure = seen(made(3, arms=arms), gates={"latency": 1.1, "cost": 1.0}).plot()
-    assert len(figure.layout.yaxis.ticktext) == forest.LINES_SHOWN
+    assert len(gates(figure)[theme.NAMES].text) == forest.LINES_SHOWN
     assert f"and {forest.LINES_SHOWN} more" in figure.layout.xaxis.title.text
 
 
@@ -418,10 +415,7 @@ def test_json_fields_are_drawn_only_where_some_differ_with_their_reading_and_the
     assert "JSON fields" in title
     bar = next(trace for trace in figure.data if trace.type == "bar")
     labels = names_on(figure, bar)
-    reading = {label.partition("<br>")[0]: label.partition("<br>")[2] for label in labels}
-    assert reading["&#36;.price"] == "✗ differs"
-    shares = dict(zip(labels, bar.x, strict=True))
-    assert 0.4 < shares["&#36;.price<br>✗ differs"] < 0.6
+    assert 0.4 < dict(zip(labels, bar.x, strict=True))["&#36;.price ✗ differs"] < 0.6
     assert "JSON fields" not in texts(seen(made(50)).outputs())
 
 

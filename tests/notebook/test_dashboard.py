@@ -7,7 +7,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from mirrorkit.notebook.dashboard import Dashboard, Ration, Ticker
 from mirrorkit.notebook.live import board
 from mirrorkit.notebook.live.band import band
 from mirrorkit.notebook.live.gauges import LATEST, Bill, Glance, Tally, Times
-from mirrorkit.records import SCHEMA
 from mirrorkit.simulator import Reply
+from pairs import STARTED, recorded
 
 HOSTILE = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>\u202e\x1b[31m"
 SCRIPT = (Path(dashboard.__file__).parent / "static" / "dashboard.js").read_text(encoding="utf-8")
@@ -34,24 +34,16 @@ SCRIPT = (Path(dashboard.__file__).parent / "static" / "dashboard.js").read_text
 
 def pairs(count: int, start: int = 0, **columns: Any) -> pl.DataFrame:
     """So many pairs with the columns of the schema; `columns` has one value for all, or one for each."""
-    at = datetime(2026, 11, 1, tzinfo=UTC)
     rows = range(start, start + count)
-    values: dict[str, Any] = {
+    given: dict[str, Any] = {
         "pair_id": [f"p{row}" for row in rows],
         "request_id": [f"r{row}" for row in rows],
-        "started_at": [at + timedelta(seconds=row) for row in rows],
-        "arm": "mini",
+        "started_at": [STARTED + timedelta(seconds=row) for row in rows],
         "model_group": "chat",
-        **{f"{side}_status": "ok" for side in ("primary", "silent")},
-        "primary_latency_s": [1.0 + row % 10 / 10 for row in rows],
-        "silent_latency_s": [0.5 + row % 7 / 10 for row in rows],
-        "primary_cost_usd": 0.002,
-        "silent_cost_usd": 0.001,
-        **columns,
+        "latency_s": ([1.0 + row % 10 / 10 for row in rows], [0.5 + row % 7 / 10 for row in rows]),
+        "cost_usd": (0.002, 0.001),
     }
-    filled = {name: each if isinstance(each, list) else [each] * count for name, each in values.items()}
-    given = pl.DataFrame(filled, schema_overrides={name: SCHEMA.columns[name] for name in filled})
-    return pl.concat([SCHEMA.frame(), given], how="diagonal")
+    return recorded(count, **{**given, **columns})
 
 
 class Scene:
@@ -178,6 +170,14 @@ class TestTheNumbers:
         tally.read(pairs(10, silent_cost_usd=[None] * 4 + [0.001] * 6))
         assert tally.arms["mini"].bill.primary == pytest.approx(0.012)
         assert "6 pairs with both prices, 4 without" in board.spend(Glance(), tally)
+
+    def test_an_arm_without_any_price_is_named_and_has_no_bar(self) -> None:
+        tally = Tally()
+        tally.read(pairs(10, arm="unpriced", silent_cost_usd=None))
+        shown = board.spend(Glance(), tally)
+        assert "0 pairs with both prices, 10 without" in shown
+        assert "unpriced" in shown
+        assert 'class="fill"' not in shown
 
     def test_the_latest_errors_are_kept_a_primary_once_for_all_its_arms(self) -> None:
         failed = {"primary_status": "error", "primary_error_message": "down"}

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 ARMS_SHOWN = 4
 """The most arms that have bars."""
 
-_NAME = 16
-_ROOMY = 2
-"""Arms whose bars have room for names of two lines."""
+_NAME = 22
+_ABOVE_PX = 3
+_LABEL_PX = 21
+"""How high a name above its bars is, and how far above them it begins."""
+_APART_PX = 4
+_BAR_PX = 30
+"""How high a bar is that has room."""
 _MOST_OF_IT = 0.6
 """Beyond this share, the whole is worth a tick."""
 _FIELDS_SHOWN = 12
@@ -45,13 +49,13 @@ def cost_bars(
 
     With `splits`, by arm and side, the bars are of the parts that were paid for.
     """
-    bars, of_bars, shown = [], [], _usable(rows)
-    for row in shown:
+    bars, of_bars = [], []
+    for row in _usable(rows):
         primary = _times(row["primary"], 1000)
         ends = [
             None if row[end] is None or primary is None else row[end] * primary for end in ("low", "high")
         ]
-        bars += _sides_of(row, primary, _times(row["silent"], 1000), ends, "USD", _between(shown))
+        bars += _sides_of(row, primary, _times(row["silent"], 1000), ends, "USD")
         of_bars += [(splits or {}).get((row["arm"], side)) for side in SIDES]
     stacks = None if splits is None else _stacks(of_bars)
     _bars(figure, at, bars, "USD per 1,000 requests", "no priced calls", stacks=stacks)
@@ -108,13 +112,13 @@ def error_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> No
 
 def _share_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]], title: str, none: str) -> None:
     """A share on each side of each arm."""
-    bars, shown = [], _usable(rows)
-    for row in shown:
+    bars = []
+    for row in _usable(rows):
         primary = row["primary"]
         ends = [
             None if row[end] is None or primary is None else primary + row[end] for end in ("low", "high")
         ]
-        bars += _sides_of(row, primary, row["silent"], ends, "share", _between(shown))
+        bars += _sides_of(row, primary, row["silent"], ends, "share")
     _bars(figure, at, bars, title, none, tickformat=".3~%")
 
 
@@ -180,13 +184,12 @@ def _sides_of(
     silent: float | None,
     ends: list[float | None],
     unit: str,
-    between: str,
 ) -> list[_Bar]:
     """Both sides of an arm; the interval of their difference is drawn at the silent one."""
     arm, again = cut(row["arm"], _NAME), row["arm"] == CONTROL
     return [
-        _bar(f"{arm}{between}primary", theme.PRIMARY, primary, [None, None], unit),
-        _bar(f"{arm}{between}{'again' if again else 'silent'}", _color(row["arm"]), silent, ends, unit),
+        _bar(f"{arm}, primary", theme.PRIMARY, primary, [None, None], unit),
+        _bar(f"{arm}, {'again' if again else 'silent'}", _color(row["arm"]), silent, ends, unit),
     ]
 
 
@@ -204,11 +207,6 @@ def _usable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in drawn(rows) if row["n"] > 0]
 
 
-def _between(rows: list[dict[str, Any]]) -> str:
-    """What parts an arm and its side in a name: many bars have room for a line each."""
-    return "<br>" if len(rows) <= _ROOMY else " "
-
-
 def _times(value: float | None, factor: float) -> float | None:
     return theme.finite(None if value is None else value * factor)
 
@@ -221,21 +219,24 @@ def _bars(
     none: str,
     *,
     stacks: list[_Stack] | None = None,
+    panel_px: int = theme.PANEL_PX,
     **axis: Any,
 ) -> None:
     """Horizontal bars, one under the other, each with its interval and, beyond that, its value."""
     if not bars:
         theme.say(figure, at, none)
         return
+    high = thickness(len(bars), panel_px=panel_px)
     if stacks:
         for stack in stacks:
-            theme.add(figure, at, _stacked(bars, stack))
+            theme.add(figure, at, {**_stacked(bars, stack), "width": high})
     else:
         theme.add(figure, at, {
             "type": "bar",
             "orientation": "h",
             "x": [bar.length for bar in bars],
             "y": list(range(len(bars))),
+            "width": high,
             "marker": {"color": [bar.color for bar in bars]},
             "opacity": 0.75,
             "customdata": [bar.text for bar in bars],
@@ -269,18 +270,32 @@ def _bars(
     )
     if "tickformat" in axis and longest > _MOST_OF_IT:
         figure.update_xaxes(tickvals=[0, 0.5, 1], row=at[0], col=at[1])
-    name_places(figure, at, [bar.label for bar in bars])
+    name_places(figure, at, [bar.label for bar in bars], high, panel_px=panel_px)
 
 
-def name_places(figure: "Figure", at: theme.At, names: list[str]) -> None:
-    """Name what lies at 0, 1, 2 … from above; names that are alike after a cut stay two places."""
-    figure.update_yaxes(
-        range=[len(names) - 0.5, -0.5],
-        tickvals=list(range(len(names))),
-        ticktext=names,
-        row=at[0],
-        col=at[1],
-    )
+def thickness(places: int, bars: int = 1, *, panel_px: int = theme.PANEL_PX) -> float:
+    """How much of its place the bars take, with room for a name above them: `bars` beside each other.
+
+    >>> thickness(2), thickness(6)
+    (0.2, 0.5)
+    """
+    place_px = panel_px / places
+    most = _BAR_PX if bars == 1 else bars * _BAR_PX / 2
+    return max(min(most, place_px - _LABEL_PX - _APART_PX), 1.0) / place_px
+
+
+def name_places(
+    figure: "Figure", at: theme.At, names: list[str], high: float, *, panel_px: int = theme.PANEL_PX
+) -> None:
+    """Name what lies at 0, 1, 2 … from above, each name above its bars, which are so `high`.
+
+    There a name has the panel's whole width. Names that are alike after a cut stay two places.
+    """
+    pixel = len(names) / panel_px
+    label = _LABEL_PX * pixel
+    tops = [place - high / 2 - _ABOVE_PX * pixel for place in range(len(names))]
+    theme.name_lines(figure, at, names, 0, tops)
+    figure.update_yaxes(range=[len(names) - (1 + label) / 2, -(1 + label) / 2], row=at[0], col=at[1])
 
 
 def _stacked(bars: list[_Bar], stack: _Stack) -> dict[str, Any]:
@@ -303,8 +318,21 @@ def _stacked(bars: list[_Bar], stack: _Stack) -> dict[str, Any]:
 
 
 def differing(fields: pl.DataFrame) -> list[dict[str, Any]]:
-    """The fields to show, of `mirrorkit.compare.answers.fields.fields`'s: those that differ in some pair."""
-    return fields.filter(pl.col("differs") > 0).head(_FIELDS_SHOWN).to_dicts()
+    """The fields to show, of `mirrorkit.compare.answers.fields.fields`'s: the most frequent of each arm.
+
+    >>> fields = pl.DataFrame({"arm": ["a"] * 20 + ["b"] * 20, "differs": [0.5] * 40})
+    >>> [row["arm"] for row in differing(fields)]
+    ['a', 'a', 'a', 'a', 'a', 'a', 'b', 'b', 'b', 'b', 'b', 'b']
+    """
+    some = fields.filter(pl.col("differs") > 0)
+    each = max(1, _FIELDS_SHOWN // max(1, some["arm"].n_unique()))
+    return some.filter(pl.int_range(pl.len()).over("arm") < each).head(_FIELDS_SHOWN).to_dicts()
+
+
+def fields_not_drawn(fields: pl.DataFrame) -> list[str]:
+    """How many fields differ beyond those that are shown: a note, if any."""
+    more = fields.filter(pl.col("differs") > 0).height - len(differing(fields))
+    return [f"JSON fields: {more:,} more differ, not drawn; .fields has them all."] if more else []
 
 
 def counted(rows: list[dict[str, Any]]) -> list[int]:
@@ -316,7 +344,7 @@ def counted(rows: list[dict[str, Any]]) -> list[int]:
 
 def fields_height(rows: list[dict[str, Any]]) -> int:
     """How high the panel of fields is, in pixels."""
-    return 60 + 52 * max(3, len(rows))
+    return 20 + 52 * max(3, len(rows))
 
 
 def field_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> None:
@@ -326,7 +354,8 @@ def field_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> No
     bars = [_field_bar(row, label) for row, label in zip(rows, labels, strict=True)]
     again = [(y, row["control"]) for y, row in enumerate(rows) if row["control"] is not None]
     told = "; green: the control's share" if again else ""
-    _bars(figure, at, bars, f"share of pairs{told}", "", tickformat=".3~%")
+    panel_px = fields_height(rows)
+    _bars(figure, at, bars, f"share of pairs{told}", "", panel_px=panel_px, tickformat=".3~%")
     theme.add(figure, at, {
         "type": "scatter",
         "mode": "markers",
@@ -347,4 +376,4 @@ def _field_bar(row: dict[str, Any], label: str) -> _Bar:
 
 def _field_label(row: dict[str, Any], several: bool) -> str:
     arm = f"{cut(row['arm'], _NAME)}: " if several else ""
-    return f"{arm}{cut(row['path'], 32)}<br>{_READINGS[row['reading']]}"
+    return f"{arm}{cut(row['path'], 32)} {_READINGS[row['reading']]}"

@@ -20,6 +20,9 @@ LINES_SHOWN = 24
 """The most gates that are drawn."""
 
 _EDGE = 1.15
+_LINE_PX = 58
+_MARK_PX = 18
+"""How high a gate's line is, and the mark in it: its name stands above the mark, its effect below."""
 _SYMBOLS = {"passed": "circle", "failed": "x", "open": "circle-open"}
 _PASSES, _FAILS = "rgba(0, 158, 115, 0.13)", "rgba(213, 94, 0, 0.13)"
 
@@ -88,7 +91,7 @@ def _mark(
     arm = f"{theme.escape(line.arm, 24)}: " if several else ""
     told = ", no interval yet" if line.every_look == "–" else f" ({line.every_look})"
     return Mark(
-        f"{arm}{theme.escape(line.gate)}<br>{_standing(gate, line)}",
+        f"{arm}{theme.escape(line.gate)} {_standing(gate, line)}",
         theme.escape(f"{line.effect}{told}", 80),
         gate["state"],
         at(effect),
@@ -113,7 +116,7 @@ def _span(low: float | None, high: float | None, lower: bool) -> tuple[float, fl
 
 def height(gates: list[Mark]) -> int:
     """How high the panel is, in pixels."""
-    return 60 + 58 * max(2, min(len(gates), LINES_SHOWN))
+    return _LINE_PX * max(2, min(len(gates), LINES_SHOWN))
 
 
 def draw(figure: "Figure", at: theme.At, gates: list[Mark], alpha: float) -> None:
@@ -142,15 +145,9 @@ def draw(figure: "Figure", at: theme.At, gates: list[Mark], alpha: float) -> Non
         row=row,
         col=column,
     )
-    figure.update_yaxes(
-        range=[len(shown) - 0.4, -0.75],
-        tickvals=list(range(len(shown))),
-        ticktext=[mark.label for mark in shown],
-        showgrid=False,
-        ticks="",
-        row=row,
-        col=column,
-    )
+    tops = [y - _MARK_PX / 2 / _LINE_PX for y in range(len(shown))]
+    theme.name_lines(figure, at, [mark.label for mark in shown], -_EDGE, tops)
+    figure.update_yaxes(range=[len(shown) - 0.5, -0.5], row=row, col=column)
 
 
 def _spans(spans: list[tuple[float, float] | None], name: str, width: int, opacity: float) -> dict[str, Any]:
@@ -195,7 +192,7 @@ def _dots(shown: list[Mark]) -> dict[str, Any]:
 
 def _beside(place: float) -> str:
     """Texts stay within the panel."""
-    return "top center" if abs(place) < 0.25 else "top left" if place > 0 else "top right"
+    return "bottom center" if abs(place) < 0.25 else "bottom left" if place > 0 else "bottom right"
 
 
 def _ticks(shown: list[Mark]) -> dict[str, Any]:

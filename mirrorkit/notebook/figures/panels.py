@@ -11,7 +11,7 @@ import polars as pl
 from mirrorkit.compare.metrics import usable
 from mirrorkit.compare.selection import FAILED, FINISHED
 from mirrorkit.notebook import theme
-from mirrorkit.notebook.figures.bars import name_places
+from mirrorkit.notebook.figures.bars import name_places, thickness
 from mirrorkit.notebook.figures.parts import Part, both_sides, cut, each_call_once, silent_parts
 
 if TYPE_CHECKING:
@@ -194,10 +194,10 @@ def _kinds(
         return
     common = every.value_counts(sort=True, name="n").head(_KINDS_SHOWN).to_series(0).to_list()
     has_others = every.n_unique() > len(common)
-    labels = [cut(kind, 20) for kind in common] + ["other kinds"] * has_others
-    for part, kinds, calls in parts:
-        if not calls:
-            continue
+    labels = [cut(kind, 28) for kind in common] + ["other kinds"] * has_others
+    drawn = [each for each in parts if each[2]]
+    high = thickness(len(labels), len(drawn))
+    for place, (part, kinds, calls) in enumerate(drawn):
         counts = [(kinds == kind).sum() for kind in common]
         counts += [len(kinds) - sum(counts)] * has_others
         figure.add_trace(
@@ -207,6 +207,8 @@ def _kinds(
                 "orientation": "h",
                 "x": [count / calls for count in counts],
                 "y": list(range(len(labels))),
+                "width": high / len(drawn),
+                "offset": high * (place / len(drawn) - 0.5),
                 "customdata": counts,
                 "marker": {"color": part.color},
                 "opacity": 0.7 ** theme.DASHES.index(part.dash),
@@ -216,4 +218,4 @@ def _kinds(
             col=at[1],
         )
     figure.update_xaxes(title_text=title, tickformat=".3~%", rangemode="tozero", row=at[0], col=at[1])
-    name_places(figure, at, labels)
+    name_places(figure, at, labels, high)

@@ -9,7 +9,7 @@ from mirrorkit.compare import wording
 from mirrorkit.notebook import theme, words
 from mirrorkit.notebook.compared import Compared
 from mirrorkit.notebook.live.band import band
-from mirrorkit.notebook.live.gauges import Arm, Failure, Glance, Tally, Times
+from mirrorkit.notebook.live.gauges import Arm, Bill, Failure, Glance, Tally, Times
 from mirrorkit.notebook.live.ticks import dollars, round_steps, spread
 from mirrorkit.records import CONTROL
 
@@ -121,19 +121,23 @@ def _faults(glance: Glance) -> str:
 
 def spend(glance: Glance, tally: Tally) -> str:
     """What both sides of the recorded pairs cost, and what mirroring has left of its budget."""
-    arms = {arm: each.bill for arm, each in tally.arms.items() if each.bill.n}
+    arms = {arm: each.bill for arm, each in tally.arms.items()}
     others = _others(len(arms) - _ARMS - 1)
     over = f' <span class="muted">over {_read_of(tally)}</span>' if tally.n < tally.recorded else ""
     most = max((max(bill.primary, bill.silent) for bill in arms.values()), default=0.0)
-    body = "".join(
-        f'<div class="bills"><span>{_named(arm)}</span>'
-        f"{_bar('primary', bill.primary, most, theme.PRIMARY)}"
-        f"{_bar('silent', bill.silent, most, _colour(arm))}"
-        f'<span class="muted">{_pairs(bill.n)} with both prices'
-        f"{f', {bill.unpriced:,} without' if bill.unpriced else ''}</span></div>"
-        for arm, bill in list(arms.items())[: _ARMS + 1]
-    )
+    body = "".join(_bills(arm, bill, most) for arm, bill in list(arms.items())[: _ARMS + 1])
     return f'<h4>Spend{over}</h4><div class="sides">{body}</div>{others}{_budget(glance)}'
+
+
+def _bills(arm: str, bill: Bill, most: float) -> str:
+    """Both sides' bills of an arm; of pairs without a price, how many there are."""
+    sides = (("primary", bill.primary, theme.PRIMARY), ("silent", bill.silent, _colour(arm)))
+    bars = "".join(_bar(name, usd, most, colour) for name, usd, colour in sides if bill.n)
+    without = f", {bill.unpriced:,} without" if bill.unpriced else ""
+    return (
+        f'<div class="bills"><span>{_named(arm)}</span>{bars}'
+        f'<span class="muted">{_pairs(bill.n)} with both prices{without}</span></div>'
+    )
 
 
 def _bar(name: str, usd: float, most: float, colour: str) -> str:

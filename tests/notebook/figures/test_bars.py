@@ -1,33 +1,22 @@
 """Bars: each has its own place whatever its name, and what is not drawn is counted."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
 from mirrorkit.comparison import Comparison, compare
+from mirrorkit.notebook import theme
 from mirrorkit.notebook.figures import bars, parts
-from mirrorkit.store.files import conform
+from pairs import recorded
 
-STARTED = datetime(2026, 11, 2, tzinfo=UTC)
 LONG = "organisation/a-family-of-models-which-has-a-long-name"
 
 
 def made(arm: str, n: int = 30, **more: Any) -> pl.DataFrame:
-    columns = {
-        "pair_id": [f"{arm}{number}" for number in range(n)],
-        "request_id": [f"r{number}" for number in range(n)],
-        "arm": [arm] * n,
-        "model_group": ["big"] * n,
-        "started_at": [STARTED + timedelta(seconds=number) for number in range(n)],
-    }
-    for side in ("primary", "silent"):
-        columns |= {f"{side}_status": ["ok"] * n, f"{side}_latency_s": [1.0] * n}
-        columns |= {f"{side}_cost_usd": [0.001 * (side == "silent") + 0.002] * n}
-        columns |= {f"{side}_output": ["yes"] * n, f"{side}_finish_reason": ["stop"] * n}
-    return conform(pl.DataFrame({**columns, **more}))
+    given = {"latency_s": 1.0, "cost_usd": (0.002, 0.003), "output": "yes", "finish_reason": "stop"}
+    return recorded(n, name=arm, arm=arm, **given, **more)
 
 
 def seen(*frames: pl.DataFrame) -> Comparison:
@@ -36,6 +25,11 @@ def seen(*frames: pl.DataFrame) -> Comparison:
 
 def bar_traces(figure: Any) -> list[Any]:
     return [trace for trace in figure.data if trace.type == "bar"]
+
+
+def names(figure: Any) -> Any:
+    """The names that stand in the first panel that has some."""
+    return next(trace for trace in figure.data if trace.name == theme.NAMES)
 
 
 def titles(figure: Any) -> list[str]:
@@ -57,7 +51,7 @@ def test_arms_whose_names_begin_and_end_alike_are_not_added_up() -> None:
 def test_names_that_differ_at_their_end_are_told_apart() -> None:
     arms = ["openai/gpt-4o-mini-2024-07-18", "openai/gpt-4o-mini-2024-11-20"]
     figure = seen(*(made(arm) for arm in arms)).cost()
-    assert len(set(figure.layout.yaxis.ticktext)) == 4
+    assert len(set(names(figure).text)) == 4
     lines = seen(*(made(f"{LONG}-{number}") for number in range(2))).cost()
     assert len({trace.name for trace in lines.data if (trace.name or "").endswith("(silent)")}) == 2
 
@@ -104,12 +98,7 @@ def test_the_pairs_in_a_title_are_those_that_are_drawn_the_controls_among_them()
     figure = seen(*(made(arm, n) for n, arm in enumerate([*"abcde", "control"], start=20))).cost()
     assert titles(figure)[0] == "Cost per 1,000 requests<br>n = 88 pairs"
     assert titles(figure)[1] == "Running bill<br>n = 135 pairs"
-    assert list(figure.layout.yaxis.ticktext[::2]) == [
-        "a primary",
-        "b primary",
-        "c primary",
-        "control primary",
-    ]
+    assert names(figure).text[::2] == ("a, primary", "b, primary", "c, primary", "control, primary")
     (bar,) = bar_traces(figure)
     assert len(bar.x) == 2 * bars.ARMS_SHOWN
 
@@ -121,3 +110,33 @@ def test_finish_reasons_and_errors_count_the_calls_that_they_are_shares_of() -> 
     assert "Errors<br>n = 30 + 25 calls" in titles(figure)
     errors = [trace for trace in bar_traces(figure) if trace.name == "mini (silent)"][-1]
     assert list(errors.x) == [10 / 25]
+
+
+def test_fields_beyond_those_drawn_are_counted_and_each_arm_has_some() -> None:
+    def answers(value: int) -> str:
+        return "{" + ", ".join(f'"field_{number}": {value}' for number in range(20)) + "}"
+
+    given = {"primary_output": [answers(1)] * 30, "silent_output": [answers(2)] * 30}
+    compared = seen(*(made(arm).with_columns(**{k: pl.Series(v) for k, v in given.items()}) for arm in "ab"))
+    figure = compared.outputs()
+    fields = bar_traces(figure)[0]
+    left = compared.fields.height - len(fields.y)
+    assert f"JSON fields: {left} more differ, not drawn; .fields has them all." in subtitle(figure)
+    assert {label.partition(":")[0] for label in names(figure).text} == {"a", "b"}
+
+
+@pytest.mark.parametrize("arms", [1, 4])
+def test_each_name_stands_in_its_place_above_its_bars_and_none_beside_the_panel(arms: int) -> None:
+    """Beside it, the names of real models reach into the next panel, or leave no room for this one."""
+    more = {"silent_finish_reason": ["stop", "length"] * 15, "silent_status": ["ok"] * 29 + ["error"]}
+    outputs = seen(*(made(f"{LONG}-{number}", **more) for number in range(arms))).outputs()
+    panels = [trace for trace in outputs.data if trace.name == theme.NAMES]
+    assert len(panels) == 4
+    for panel in panels:
+        axis = outputs.layout[panel.yaxis.replace("y", "yaxis")]
+        beside = [trace for trace in bar_traces(outputs) if trace.yaxis == panel.yaxis]
+        assert not axis.showticklabels
+        for place, top in enumerate(panel.y):
+            edges = [place + (-trace.width / 2 if trace.offset is None else trace.offset) for trace in beside]
+            lower = max(place - 1 + (trace.offset or -trace.width / 2) + trace.width for trace in beside)
+            assert max(lower, axis.range[1]) < top < min(edges)
