@@ -1,9 +1,10 @@
 """Comparison: what the user holds, as text, in a notebook and as figures."""
 
+import json
 import re
 import subprocess
 import sys
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 import polars as pl
@@ -99,6 +100,31 @@ def test_a_claim_appears_only_with_an_interval_that_supports_it() -> None:
         low, high = (float(end) for end in re.findall(r"\(×([\d.]+) to ×([\d.]+)\)", line)[0])
         assert word in line
         assert low <= high < 1
+
+
+def test_of_an_arm_with_many_findings_a_page_lists_the_first_ten_and_counts_the_others() -> None:
+    own, other = ({f"f{field}": value for field in range(14)} for value in (1, 2))
+    json_of = {"primary_output": pl.lit(json.dumps(own)), "silent_output": pl.lit(json.dumps(other))}
+    same = {**json_of, "silent_output": pl.lit(json.dumps(own))}
+    arms = [
+        frame(200, arm=arm).with_columns(pair_id=arm + pl.col("pair_id"), **said)
+        for arm, said in (("mini", json_of), ("nano", same), ("control", same))
+    ]
+    seen = compare(pl.concat(arms))
+    of_arm = {arm: [str(each) for each in seen.findings if each.arm == arm] for arm in ("mini", "nano")}
+    more = len(of_arm["mini"]) - 10
+    assert more >= 4
+    assert 1 <= len(of_arm["nano"]) <= 10
+    found = seen._repr_mimebundle_()["text/html"].partition("<h3>Found</h3>")[2].partition("</ul>")[0]
+    *listed, last = re.findall("<li>(.*?)</li>", found)
+    assert last == f"and {more} more in .findings"
+    shown = {*of_arm["mini"][:10], *of_arm["nano"]}
+    assert [unescape(each).replace("\N{NO-BREAK SPACE}", " ") for each in listed] == [
+        str(each) for each in seen.findings if str(each) in shown
+    ]
+    few = compare(frame(250))
+    assert few.findings
+    assert "more in .findings" not in few._repr_mimebundle_()["text/html"]
 
 
 def test_where_there_is_no_interval_it_is_said_why() -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _SAVINGS_SHOWN = 3
+_SENTENCES_SHOWN = 3
 _COUNTS_SHOWN = 3
 """The most numbers of pairs that a title of a narrow panel lists one by one."""
 
@@ -48,11 +49,11 @@ def overview(comparison: Compared, paths: "Sequence[Path]" = ()) -> "Figure":
             _titled("Identical answers", _in_table(table, "identical")),
             *(f"How it settled: {title}" for title in settled),
         ],
-        title=words.ANSWERS[comparison.verdict.answer],
+        title=words.ANSWERS[comparison.verdict.answer] if comparison.plan.gates else "No gates are set",
         subtitle="<br>".join(
-            theme.lines(sentence, 2)
+            theme.lines(sentence, 3)
             for sentence in (
-                *words.sentences(comparison)[:3],
+                *_verdicts(comparison),
                 words.headline(frame),
                 *_not_drawn(frame, {"Lines": parts.ARMS_SHOWN, "Bars": bars.ARMS_SHOWN}),
             )
@@ -96,8 +97,7 @@ def latency(pairs: pl.DataFrame, alpha: float = DEFAULT_ALPHA) -> "Figure":
         for metric, cloud in clouds.items()
         for arm in cloud.arms
     ]
-    notes = [f"Bands: {100 * (1 - alpha):g} % at every look, for each percentile by itself."]
-    notes += _not_drawn(pairs, {"Lines": parts.ARMS_SHOWN, "Densities": density.ARMS_SHOWN})
+    notes = _not_drawn(pairs, {"Lines": parts.ARMS_SHOWN, "Densities": density.ARMS_SHOWN})
     figure = theme.grid(titles, title="Latency", subtitle=_subtitle(pairs, *notes))
     at = iter(theme.places(len(titles)))
     for metric, (_, words_of) in measures.items():
@@ -172,7 +172,7 @@ def outputs(pairs: pl.DataFrame, table: pl.DataFrame, fields: pl.DataFrame) -> "
     'Answers'
     """
     differing = bars.differing(fields)
-    top = [_titled("JSON fields and tool calls that differ", bars.counted(differing))] if differing else []
+    top = [bars.fields_title(differing)] if differing else []
     figure = theme.grid(
         [
             *top,
@@ -269,6 +269,14 @@ def trajectory(comparison: Compared, paths: "Sequence[Path]") -> "Figure":
     return _with_legend(figure)
 
 
+def _verdicts(comparison: Compared) -> list[str]:
+    """What the verdict says of the first arms, and of how many more it says something."""
+    every = words.sentences(comparison)
+    more = len(every) - _SENTENCES_SHOWN
+    told = [f"And {more:,} more arm{'' if more == 1 else 's'} in .verdict."] if more > 0 else []
+    return every[:_SENTENCES_SHOWN] + told
+
+
 def _subtitle(pairs: pl.DataFrame, *more: str) -> str:
     """What was compared, and what else is to be known; each on lines of its own."""
     return "<br>".join(theme.lines(note, 2) for note in (words.headline(pairs), *more))
@@ -276,12 +284,9 @@ def _subtitle(pairs: pl.DataFrame, *more: str) -> str:
 
 def _not_drawn(pairs: pl.DataFrame, most: Mapping[str, int]) -> list[str]:
     """How many arms there are beyond those that are drawn, of each of what is drawn: a note, if any."""
-    left = {what: len(arms(pairs)) - len(parts.arms_shown(pairs, count)) for what, count in most.items()}
-    told = [
-        f"{what}: {most[what]} arms, and {count:,} more arm{'' if count == 1 else 's'}, not drawn."
-        for what, count in left.items()
-        if count
-    ]
+    every = len(arms(pairs))
+    shown = {what: len(parts.arms_shown(pairs, count)) for what, count in most.items()}
+    told = [f"{what}: {count} of {every:,} arms." for what, count in shown.items() if count < every]
     return [" ".join(told)] if told else []
 
 

@@ -1,6 +1,7 @@
 """A comparison as text for a terminal and as HTML for a page: the verdict first, then what it rests on."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from html import escape
 
@@ -11,6 +12,9 @@ from mirrorkit.notebook.words import ArmLines, GateLine, Line, Lines
 WIDTH = 100
 
 _WARNINGS_SHOWN = 8
+_FINDINGS_SHOWN = 10
+"""Findings of an arm that a page lists."""
+
 _WIDTHS = (8, 11, 11, 14, 23)
 _GATE_WIDTHS = (11, 22, 14, 23)
 _HEAD = ("metric", "pairs", "primary", "silent", "effect", "every look")
@@ -153,7 +157,7 @@ def html(comparison: Compared) -> str:
 def verdict_html(comparison: Compared) -> str:
     """The verdict in a box: its colour, its border, its sign and its words say the same."""
     answer = comparison.verdict.answer
-    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in words.sentences(comparison))
+    said = "".join(f"<p>{_prose(sentence)}</p>" for sentence in words.sentences(comparison))
     look = answer.rpartition(" ")[2]
     return f'<div class="verdict {look}" role="status"><strong>{words.ANSWERS[answer]}</strong>{said}</div>'
 
@@ -177,8 +181,15 @@ def gates_html(comparison: Compared) -> str:
 
 
 def findings_html(comparison: Compared) -> str:
-    """What can be claimed."""
-    return _html_list("Found", [words.shown(str(each)) for each in comparison.findings])
+    """What can be claimed; of an arm with many findings the first, and how many more there are."""
+    of_arm: Counter[str] = Counter()
+    items = []
+    for each in comparison.findings:
+        of_arm[each.arm] += 1
+        if of_arm[each.arm] <= _FINDINGS_SHOWN:
+            items.append(words.shown(str(each)))
+    left_out = len(comparison.findings) - len(items)
+    return _html_list("Found", [*items, *[f"and {left_out:,} more in .findings"] * (left_out > 0)])
 
 
 def warnings_html(comparison: Compared) -> str:
@@ -187,8 +198,12 @@ def warnings_html(comparison: Compared) -> str:
 
 
 def _html_list(title: str, items: list[str]) -> str:
-    listed = "".join(f"<li>{escape(item)}</li>" for item in items)
+    listed = "".join(f"<li>{_prose(item)}</li>" for item in items)
     return f"<h3>{title}</h3><ul>{listed}</ul>" if items else ""
+
+
+def _prose(sentence: str) -> str:
+    return escape(words.unbroken(sentence))
 
 
 def legend_html(comparison: Compared) -> str:

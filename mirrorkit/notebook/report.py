@@ -120,7 +120,7 @@ def _effects(comparison: Compared) -> str:
         told = list(meanings(comparison, arm))
         if told and len(mirrored) > 1:
             rows += f'<tr><th class="arm" colspan="3" scope="rowgroup">{escape(wording.name(arm))}</th></tr>'
-        rows += "".join(_row(metric, effect, said) for metric, effect, said in told)
+        rows += "".join(_row(metric, effect, words.unbroken(said)) for metric, effect, said in told)
     if not rows:
         return ""
     head = "".join(f'<th scope="col">{name}</th>' for name in ("metric", "effect", "what it says"))
@@ -141,7 +141,7 @@ def _facts_table(frame: pl.DataFrame) -> str:
         "streams": _known(frame["stream"], f"{frame['stream'].sum():,} pairs"),
         "primary model groups": _counts(frame["model_group"]),
     }
-    return f'<table class="facts"><tbody>{"".join(_row(*fact) for fact in facts.items())}</tbody></table>'
+    return _facts("".join(_row(*fact) for fact in facts.items()))
 
 
 def _sides_table(frame: pl.DataFrame) -> str:
@@ -151,7 +151,12 @@ def _sides_table(frame: pl.DataFrame) -> str:
         for name in ("arm", "side", "answered by", "outcomes", "sent (median)", "LiteLLM's own time (median)")
     )
     rows = "".join(_side_row(of_arm(frame, arm), arm, side) for arm in arms(frame) for side in SIDES)
-    return f'<table class="facts"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return _facts(rows, f"<thead><tr>{head}</tr></thead>")
+
+
+def _facts(rows: str, head: str = "") -> str:
+    """A table of facts, which scrolls in itself where the page is narrower."""
+    return f'<div class="wide"><table class="facts">{head}<tbody>{rows}</tbody></table></div>'
 
 
 def _side_row(pairs: pl.DataFrame, arm: str, side: str) -> str:

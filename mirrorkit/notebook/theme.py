@@ -40,6 +40,10 @@ _LETTER_PX = 7.5
 _LEGEND_LINE_PX = 20
 _LEGEND_LINES = 2
 """Lines of a legend that have room without more."""
+_STEPS = ((0.5, (1, 1.5, 2, 3, 4, 5, 7)), (1.2, (1, 2, 5)), (2.4, (1, 3)))
+"""Ticks in a decade where an axis shows so many decades, which a narrow panel has room for."""
+_DECADES = 6
+"""The most decades that have a tick."""
 _LINE = 88
 """Characters of a subtitle's line."""
 
@@ -240,14 +244,14 @@ def log_range(low: float, high: float) -> tuple[float, float]:
 def log_ticks(low: float, high: float, unit: str) -> tuple[list[float], list[str]]:
     """Where a log axis from `low` to `high` (both > 0) has its ticks, and their texts with the unit.
 
-    >>> log_ticks(0.3, 4, "s")
-    ([0.2, 0.5, 1.0, 2.0, 5.0], ['0.2 s', '0.5 s', '1 s', '2 s', '5 s'])
+    >>> log_ticks(0.5, 4, "s")
+    ([0.5, 1.0, 2.0, 5.0], ['0.5 s', '1 s', '2 s', '5 s'])
     """
     # Python cannot write powers of ten beyond these.
     first, last = max(-300, math.floor(math.log10(low))), min(300, math.ceil(math.log10(high)))
     decades = range(first, last + 1)
-    steps = (1, 2, 5) if last - first <= 2 else (1, 3) if last - first <= 4 else (1,)
-    stride = max(1, len(decades) // 8)
+    steps = next((steps for width, steps in _STEPS if math.log10(high) - math.log10(low) <= width), (1,))
+    stride = max(1, math.ceil(len(decades) / _DECADES))
     ticks = [step * 10.0**decade for decade in decades[::stride] for step in steps]
     shown = [float(f"{tick:.6g}") for tick in ticks if low / 2 <= tick <= high * 2]
     return shown, [f"{tick:,.6g} {unit}".strip() for tick in shown]

@@ -24,6 +24,7 @@ FIRST = (
 NET = "net of control"
 
 _LONGEST = 2_000
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|s|points|tokens|characters|chars)(?![\w-]))")
 _MISSING = re.compile(r"an interval takes [\d,]+ (?P<what>\w+): (?P<count>[\d,]+) missing")
 
 
@@ -80,6 +81,15 @@ class GateLine:
 def shown(text: str) -> str:
     """A sentence that may hold names from the data, safe for a terminal; not yet for HTML."""
     return wording.name(text, _LONGEST)
+
+
+def unbroken(text: str) -> str:
+    """A sentence whose numbers stay on one line with their units.
+
+    >>> unbroken("One call in 20 takes longer than 0.256 s.")
+    'One call in 20 takes longer than 0.256\\xa0s.'
+    """
+    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)
 
 
 def headline(frame: pl.DataFrame) -> str:

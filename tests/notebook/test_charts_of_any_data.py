@@ -116,10 +116,10 @@ def test_each_panel_is_drawn_or_says_what_is_missing(view: View, name: str) -> N
 @pytest.mark.parametrize(
     ("view", "name", "message"),
     [
-        (charts.latency, "null everywhere", "no latency on record"),
-        (charts.latency, "all errors", "no latency on record"),
+        (charts.latency, "null everywhere", "no pair with latency on both sides"),
+        (charts.latency, "all errors", "no pair with latency on both sides"),
         (charts.latency, "one pair", "needs 20 pairs"),
-        (charts.latency, "streams without a first token", "no time to first token on record"),
+        (charts.latency, "streams without a first token", "no pair with time to first token on both sides"),
         (charts.errors, "null everywhere", "no finished calls"),
         (charts.lag, "null everywhere", "no lag on record"),
         (charts.lag, "null everywhere", "LiteLLM did not say"),

@@ -190,6 +190,37 @@ class TestTheNumbers:
         assert tally.failures[-1].kind == "timeout"
         assert tally.failures[-1].message is None
 
+    @settings(max_examples=20)
+    @given(st.permutations(range(60)), st.lists(st.integers(0, 60), max_size=6))
+    def test_a_failed_primary_counts_once_in_whatever_portions_its_arms_come(
+        self, order: list[int], cuts: list[int]
+    ) -> None:
+        """Ten of twenty requests fail on both sides, each in three arms."""
+        frame = pairs(
+            60,
+            request_id=[f"r{row % 20}" for row in range(60)],
+            arm=[("mini", "nano", "control")[row // 20] for row in range(60)],
+            status=[("ok", "error")[row % 2] for row in range(60)],
+        )[order]
+        tally = Tally()
+        for end in (*sorted(cuts), 60):
+            tally.read(frame[:end])
+        assert tally.failed == {"primary": 10, "silent": 30}
+        assert "10 primary and 30 silent among 60 pairs" in board.errors(tally)
+
+    def test_the_latest_errors_are_of_as_many_requests_however_many_arms_each_has(self) -> None:
+        frame = pairs(60, request_id=[f"r{row // 5}" for row in range(60)], primary_status="error")
+        tally = Tally()
+        tally.read(frame)
+        assert [failure.request_id for failure in tally.failures] == [f"r{at}" for at in range(6, 12)]
+        tally.read(pl.concat([frame, pairs(1, 60, request_id="r0", primary_status="error")]))
+        assert tally.failures[-1].request_id == "r11"
+
+    def test_failed_primaries_of_unknown_requests_all_count(self) -> None:
+        tally = Tally()
+        tally.read(pairs(3, request_id=None, primary_status="timeout"))
+        assert tally.failed["primary"] == 3
+
 
 class TestWhatIsShown:
     def test_the_funnel_adds_up_and_names_why(self) -> None:

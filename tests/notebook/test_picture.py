@@ -191,6 +191,14 @@ def test_shapes_notes_titles_and_legend_are_there() -> None:
     assert len(drawn(figure, "shape")) == 2
 
 
+def test_a_shape_on_an_axis_ends_where_the_panel_does() -> None:
+    figure = plain({"x": [1, 100], "y": [0, 1]}, xaxis={"type": "log", "range": [0, 2]})
+    for first in (1, 0.001):
+        figure.add_vrect(x0=first, x1=10)
+    within, beyond = (shape.get("x") for shape in drawn(figure, "shape"))
+    assert beyond == within
+
+
 def test_a_kind_of_trace_that_is_not_known_is_named_and_no_error() -> None:
     figure = plain({"type": "pie", "values": [1, 2]}, {"y": [1, 2], "mode": "markers"})
     assert len(drawn(figure, "point")) == 2

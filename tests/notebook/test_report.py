@@ -91,6 +91,21 @@ def test_it_says_what_was_measured_and_when(page: str) -> None:
         assert words in page
 
 
+def test_every_table_scrolls_in_itself_where_the_page_is_narrower(page: str) -> None:
+    own = without_library(page)
+    assert own.count("<table ") == own.count('<div class="wide"><table ') >= 5
+
+
+def test_no_line_ends_between_a_number_and_its_unit() -> None:
+    pairs = pl.concat(frame().with_columns(pl.col("pair_id", "request_id") + f"-{n}") for n in range(6))
+    both = pairs.with_columns(silent_status=pl.lit("ok"), silent_latency_s=pl.lit(2.0))
+    own = report.page(compare(both, gates={"latency": 1.1}), title="x", examples=0)
+    table = own[own.index('<table class="told">') :].partition("</table>")[0]
+    told = " ".join(re.findall("<td>([^<]*)</td></tr>", table))
+    assert "takes longer than 1.00\N{NO-BREAK SPACE}s with the primary" in told
+    assert not re.search(r"\d (?:s|%)", told)
+
+
 def test_conversations_are_pointed_out_only_where_there_are_any(page: str) -> None:
     words = "answers the primary&#x27;s history"
     assert words not in page

@@ -77,7 +77,12 @@ def _of_shape(
     shape: Mapping[str, Any], axes: Mapping[str, Axis], page: Page, letter: str, end: str
 ) -> float | None:
     value, ref = shape.get(f"{letter}{end}"), str(shape.get(f"{letter}ref") or letter)
-    return _at(value, ref, axes, page, letter, measured=False)
+    place, axis = _at(value, ref, axes, page, letter, measured=False), axes.get(ref)
+    if place is None or axis is None:
+        return place
+    # what is drawn on an axis ends where the panel does
+    first, last = sorted((axis.start, axis.end))
+    return min(max(place, first), last)
 
 
 def _at(

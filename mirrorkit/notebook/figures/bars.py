@@ -10,7 +10,7 @@ from mirrorkit.compare import wording
 from mirrorkit.compare.prices import Saving, Split
 from mirrorkit.compare.selection import SIDES
 from mirrorkit.notebook import theme
-from mirrorkit.notebook.figures.parts import arms_shown, cut
+from mirrorkit.notebook.figures.parts import chosen, cut
 from mirrorkit.records import CONTROL
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ARMS_SHOWN = 4
 """The most arms that have bars."""
 
-_NAME = 22
+_NAME = 18
 _ABOVE_PX = 3
 _LABEL_PX = 21
 """How high a name above its bars is, and how far above them it begins."""
@@ -29,6 +29,7 @@ _BAR_PX = 30
 _MOST_OF_IT = 0.6
 """Beyond this share, the whole is worth a tick."""
 _FIELDS_SHOWN = 12
+_PATH = 44
 _PARTS = {
     "input": ("input tokens", "", 0.85),
     "cached_input": ("cached input tokens", "/", 0.3),
@@ -151,7 +152,7 @@ class _Bar:
     length: float
     low: float
     high: float
-    text: str
+    hover: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +165,23 @@ class _Stack:
     lengths: list[float]
 
 
-def _bar(label: str, color: str, length: float | None, ends: list[float | None], unit: str) -> _Bar:
-    """An end that is unknown, or too large to be drawn, is where the bar ends."""
+def _bar(
+    label: str, color: str, length: float | None, ends: list[float | None], unit: str, hover: str = ""
+) -> _Bar:
+    """An end that is unknown, or too large to be drawn, is where the bar ends.
+
+    The value stands with the name: at the end of the whisker it would be read as that end's.
+    """
     known = theme.finite(length) or 0.0
+    told = theme.escape(wording.quantity(theme.finite(length), unit))
     low, high = (theme.finite(end) for end in ends)
     return _Bar(
-        label,
+        f"{label}: {told}",
         color,
         known,
         known if low is None else min(max(low, 0.0), known),
         known if high is None else max(high, known),
-        theme.escape(wording.quantity(theme.finite(length), unit)),
+        hover or f"{label}: {told}",
     )
 
 
@@ -199,7 +206,7 @@ def _color(arm: str) -> str:
 
 def drawn(rows: list[dict[str, Any]], most: int = ARMS_SHOWN) -> list[dict[str, Any]]:
     """The rows of the arms that are drawn, at most so many, of those of a metric in the table."""
-    shown = arms_shown(pl.DataFrame({"arm": [row["arm"] for row in rows]}, {"arm": pl.String}), most)
+    shown = chosen(list(dict.fromkeys(row["arm"] for row in rows)), most)
     return [row for row in rows if row["arm"] in shown]
 
 
@@ -222,7 +229,7 @@ def _bars(
     panel_px: int = theme.PANEL_PX,
     **axis: Any,
 ) -> None:
-    """Horizontal bars, one under the other, each with its interval and, beyond that, its value."""
+    """Horizontal bars, one under the other, each with its interval, its name and its value."""
     if not bars:
         theme.say(figure, at, none)
         return
@@ -239,7 +246,7 @@ def _bars(
             "width": high,
             "marker": {"color": [bar.color for bar in bars]},
             "opacity": 0.75,
-            "customdata": [bar.text for bar in bars],
+            "customdata": [bar.hover for bar in bars],
             "hovertemplate": "%{customdata}<extra></extra>",
         })  # fmt: skip
     whiskers = [(y, bar) for y, bar in enumerate(bars) if bar.low < bar.high]
@@ -252,21 +259,10 @@ def _bars(
         "marker": {"symbol": "line-ns", "size": 10, "line": {"color": theme.TEXT, "width": 2}},
         "hoverinfo": "skip",
     })  # fmt: skip
-    theme.add(figure, at, {
-        "type": "scatter",
-        "mode": "text",
-        "x": [bar.high for bar in bars],
-        "y": list(range(len(bars))),
-        "text": [f" {bar.text}" for bar in bars],
-        "textposition": "middle right",
-        "cliponaxis": False,
-        "hoverinfo": "skip",
-    })  # fmt: skip
     noted = f"{title}<br>whisker: every look" if whiskers else title
-    # room for the text beyond the longest bar
     longest = max(bar.high for bar in bars)
     figure.update_xaxes(
-        title_text=noted, range=[0, longest * 1.5 if longest else 0.05], row=at[0], col=at[1], **axis
+        title_text=noted, range=[0, longest * 1.05 if longest else 0.05], row=at[0], col=at[1], **axis
     )
     if "tickformat" in axis and longest > _MOST_OF_IT:
         figure.update_xaxes(tickvals=[0, 0.5, 1], row=at[0], col=at[1])
@@ -335,11 +331,11 @@ def fields_not_drawn(fields: pl.DataFrame) -> list[str]:
     return [f"JSON fields: {more:,} more differ, not drawn; .fields has them all."] if more else []
 
 
-def counted(rows: list[dict[str, Any]]) -> list[int]:
-    """The pairs that the fields' shares are of, arm by arm, the control's last."""
-    of_arms = {row["arm"]: row["n"] for row in rows}
-    control = max(row["n_control"] for row in rows)
-    return [*of_arms.values(), control] if control else list(of_arms.values())
+def fields_title(rows: list[dict[str, Any]]) -> str:
+    """The panel's title: of how many pairs the shares are, which differs from field to field."""
+    few, many = min(row["n"] for row in rows), max(row["n"] for row in rows)
+    told = f"{many:,}" if few == many else f"{few:,} to {many:,}"
+    return f"JSON fields and tool calls that differ<br>n = {told} pair{'' if told == '1' else 's'} a field"
 
 
 def fields_height(rows: list[dict[str, Any]]) -> int:
@@ -353,7 +349,7 @@ def field_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> No
     labels = [_field_label(row, several) for row in rows]
     bars = [_field_bar(row, label) for row, label in zip(rows, labels, strict=True)]
     again = [(y, row["control"]) for y, row in enumerate(rows) if row["control"] is not None]
-    told = "; green: the control's share" if again else ""
+    told = "; green: the control's, which the order takes off" if again else ""
     panel_px = fields_height(rows)
     _bars(figure, at, bars, f"share of pairs{told}", "", panel_px=panel_px, tickformat=".3~%")
     theme.add(figure, at, {
@@ -364,16 +360,17 @@ def field_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> No
         "marker": {"symbol": "line-ns", "size": 26, "line": {"color": theme.CONTROL, "width": 5}},
         "hovertemplate": "control: %{x:.3~%}<extra></extra>",
     })  # fmt: skip
-    figure.update_xaxes(range=[0, 1.2 * max(bar.high for bar in bars)], row=at[0], col=at[1])
 
 
 def _field_bar(row: dict[str, Any], label: str) -> _Bar:
     """The interval is of how much more often the field differs than in the control, and drawn from there."""
     again, ends = row["control"], (row["low"], row["high"])
     whisker = [None if end is None or again is None else min(again + end, 1.0) for end in ends]
-    return _bar(label, _color(row["arm"]), row["differs"], whisker, "share")
+    share = wording.quantity(row["differs"], "share")
+    hover = theme.escape(f"{row['path']}: {share} of {row['n']:,} pairs", 300)
+    return _bar(label, _color(row["arm"]), row["differs"], whisker, "share", hover)
 
 
 def _field_label(row: dict[str, Any], several: bool) -> str:
     arm = f"{cut(row['arm'], _NAME)}: " if several else ""
-    return f"{arm}{cut(row['path'], 32)} {_READINGS[row['reading']]}"
+    return f"{arm}{cut(row['path'], _PATH)} {_READINGS[row['reading']]}"

@@ -63,7 +63,7 @@ def sides(frame: pl.DataFrame) -> Sides:
     ['Primary']
     """
     when = timeline(frame)
-    columns = ["pair_id", "request_id", "arm"]
+    columns = ["pair_id", "request_id", "arm", "started_at"]
     columns += [f"{side}_{name}" for side in ("primary", "silent") for name in ("status", "error_type")]
     binned = frame.select(when.bins(), *columns)
     primary = Part("Primary", "Primary", "primary", theme.PRIMARY, "solid", binned)

@@ -75,10 +75,11 @@ def _mark(
 
     ends = [beyond(row.get(name)) for name in ("low", "high", "one_look_low", "one_look_high")]
     effect = beyond(gate["effect"])
-    known = [abs(end) for end in ends if end is not None and isfinite(end)]
+    spans = [abs(end) for end in ends if end is not None and isfinite(end)]
     away = abs(theme.finite(effect) or 0.0)
     # with no interval there is nothing to say how far is far
-    scale = max([*known, away] if known else [2 * away]) or 1.0
+    scale = max([*spans, away] if spans else [2 * away]) or 1.0
+    known = bool(spans) or effect is not None
 
     def at(distance: float | None) -> float | None:
         if distance is None or isfinite(distance):
@@ -97,13 +98,16 @@ def _mark(
         at(effect),
         _span(at(ends[0]), at(ends[1]), lower),
         _span(at(ends[2]), at(ends[3]), lower),
-        no_effect if no_effect is not None and 0.02 < abs(no_effect) <= 1 else None,
+        # where nothing is known, there is no scale
+        no_effect if known and no_effect is not None and 0.02 < abs(no_effect) <= 1 else None,
     )
 
 
 def _standing(gate: Mapping[str, Any], line: GateLine) -> str:
-    decided = gate["state"] != "open"
-    return f"{line.state} {line.pairs} pairs" if decided else f"{line.state}, {theme.escape(line.pairs)}"
+    if gate["state"] != "open":
+        return f"{line.state} {line.pairs} pairs"
+    is_count = not gate["note"] and gate["pairs_needed"] is not None
+    return f"{line.state}, {theme.escape(line.pairs, 60)}{' pairs' * is_count}"
 
 
 def _span(low: float | None, high: float | None, lower: bool) -> tuple[float, float] | None:

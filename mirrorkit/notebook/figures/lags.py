@@ -47,7 +47,7 @@ def lags(frame: pl.DataFrame) -> Lags:
     'Lag of silent calls<br>n = 0 calls'
     """
     when = timeline(frame, min(MOST, max(_LEAST_BINS, frame.height // _ENOUGH)))
-    columns = ["pair_id", "request_id", "arm", "model_group", "lag_s"]
+    columns = ["pair_id", "request_id", "arm", "started_at", "model_group", "lag_s"]
     columns += [f"{side}_{name}" for side in SIDES for name in ("overhead_s", "latency_s")]
     binned = frame.select(when.bins(), *columns)
     return Lags(

@@ -94,7 +94,7 @@ def log_x(figure: "Figure", at: theme.At, parts: list[tuple[Part, pl.Series]], u
 def distribution(figure: "Figure", at: theme.At, frame: pl.DataFrame, metric: str, title: str) -> None:
     """How `latency` or `ttft`, in seconds, is distributed on each side."""
     parts = [(part, _values(part, metric, part.column(f"{metric}_s"))) for part in both_sides(frame)]
-    distributions(figure, at, parts, "s", f"{title}, seconds (log)", f"no {title} on record")
+    distributions(figure, at, parts, "s", f"{title}, seconds (log)", f"no pair with {title} on both sides")
     log_x(figure, at, parts, "s")
 
 
@@ -209,10 +209,12 @@ def _kinds(
                 "y": list(range(len(labels))),
                 "width": high / len(drawn),
                 "offset": high * (place / len(drawn) - 0.5),
-                "customdata": counts,
+                "customdata": [
+                    f"{label}: {count:,} calls" for label, count in zip(labels, counts, strict=True)
+                ],
                 "marker": {"color": part.color},
                 "opacity": 0.7 ** theme.DASHES.index(part.dash),
-                "hovertemplate": "%{x:.3~%}: %{customdata:,} calls<extra>%{fullData.name}</extra>",
+                "hovertemplate": "%{customdata}, %{x:.3~%}<extra>%{fullData.name}</extra>",
             },
             row=at[0],
             col=at[1],

@@ -1,13 +1,13 @@
 """Who is drawn in a figure: the primary side by model group, the silent side by arm; name, colour, dash."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from mirrorkit.compare import wording
-from mirrorkit.compare.selection import arms, of_arm
+from mirrorkit.compare.selection import arms, arms_by_start, of_arm
 from mirrorkit.notebook import theme
 from mirrorkit.records import CONTROL
 
@@ -60,12 +60,16 @@ def cut(text: str | None, limit: int) -> str:
 
 
 def arms_shown(frame: pl.DataFrame, most: int = ARMS_SHOWN) -> list[str]:
-    """The arms that are drawn, at most so many, `control` last.
+    """The arms that are drawn, at most so many, in the order of the tables, `control` last."""
+    return chosen(arms_by_start(frame), most)
 
-    >>> len(arms_shown(pl.DataFrame({"arm": [f"arm {number}" for number in range(9)]})))
-    6
+
+def chosen(names: Sequence[str], most: int) -> list[str]:
+    """At most so many of the arms, `control` last.
+
+    >>> chosen(["control", "a", "b", "c"], 3)
+    ['a', 'b', 'control']
     """
-    names = arms(frame)
     control = [CONTROL] * (CONTROL in names)
     return [arm for arm in names if arm != CONTROL][: most - len(control)] + control
 

@@ -134,7 +134,7 @@ def _axes(
 ) -> None:
     told = ""
     if any(line.band for line in banded):
-        told = f"<br>band: {level}, every look"
+        told = f"<br>band: {level}, every look,<br>each percentile by itself"
     elif banded:
         independent = all(line.independent for line in banded)
         told = f"<br>{'no band yet' if independent else 'no band: pairs not independent'}"

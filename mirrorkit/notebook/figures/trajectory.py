@@ -31,6 +31,8 @@ _NARROW = 30
 """Characters that fit into a panel of a narrow figure."""
 _GAPS_TOLD = 2
 """Stretches of pairs without an interval that are each told."""
+_CLOSE = 0.12
+"""Within this share of an axis from the margin, a line would go through its name."""
 _EARLY = 0.06
 """A decision before this share of the pairs is not seen on a linear axis."""
 
@@ -64,7 +66,7 @@ def draw(figure: "Figure", at: theme.At, path: Path, *, on_log: bool = False) ->
     _band(figure, at, path, scale, color, floor)
     _estimate(figure, at, path, scale, color, floor)
     _axes(figure, at, path, scale, seen, on_log, floor)
-    _margin(figure, at, path, scale)
+    _margin(figure, at, path, scale, seen)
     _without(figure, at, path, on_log)
     if path.gate is not None:
         _decision(figure, at, path, path.gate, scale, on_log, floor)
@@ -302,7 +304,7 @@ def _round_step(step: float) -> float:
     return next(nice * power for nice in (1, 2, 5, 10) if nice * power >= step * (1 - 1e-9))
 
 
-def _margin(figure: "Figure", at: theme.At, path: Path, scale: float) -> None:
+def _margin(figure: "Figure", at: theme.At, path: Path, scale: float, seen: tuple[float, float]) -> None:
     """The margin and the side that passes, and where there would be no difference."""
     row, column = at
     none = 1.0 if _is_ratio(path) else 0.0 if path.metric.kind == "shares" else None
@@ -316,13 +318,25 @@ def _margin(figure: "Figure", at: theme.At, path: Path, scale: float) -> None:
     figure.add_hline(y=margin, line={"color": theme.TEXT, "width": 2, "dash": "dash"}, row=row, col=column)
     y = log10(margin) if _is_ratio(path) else margin
     arrow = "↓" if path.metric.better == "lower" else "↑"
-    # away from the line of no difference
+    # away from the line of no difference, and from the estimate where that is nearer
     above = arrow == "↓" if none is None or path.gate.margin == none else path.gate.margin > none
+    if none is None or _apart(path, none, seen) > _CLOSE:
+        last = path.effect[-1]
+        above = last < path.gate.margin if _apart(path, last, seen) <= _CLOSE else above
     figure.add_annotation(
         text=f"margin {theme.escape(margin_words(path.metric, path.gate.margin), 24)}, passes {arrow}",
         x=1, xref="x domain", xanchor="right", y=y, yanchor="bottom" if above else "top",
         showarrow=False, font={"size": 12, "color": theme.TEXT}, row=row, col=column,
     )  # fmt: skip
+
+
+def _apart(path: Path, value: float, seen: tuple[float, float]) -> float:
+    """How far a value is from the margin, as a share of the axis."""
+    if path.gate is None or not isfinite(value) or (_is_ratio(path) and value <= 0):
+        return 1.0
+    ends = (value, path.gate.margin, *seen)
+    value, margin, low, high = (log10(end) for end in ends) if _is_ratio(path) else ends
+    return abs(value - margin) / ((high - low) or 1.0)
 
 
 def _without(figure: "Figure", at: theme.At, path: Path, on_log: bool) -> None:

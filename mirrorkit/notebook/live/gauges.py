@@ -1,7 +1,7 @@
 """The numbers of the dashboard: a glance at a session, and a tally of its pairs that only grows."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -180,6 +180,7 @@ class Tally:
         self.groups: dict[str, None] = {}
         self.failed = dict.fromkeys(SIDES, 0)
         self.failures: deque[Failure] = deque(maxlen=LATEST)
+        self._failed_primaries: set[str] = set()
         self._rows = 0
         self._last: str | None = None
 
@@ -198,10 +199,10 @@ class Tally:
         self.groups |= dict.fromkeys(new["model_group"].drop_nulls().unique(maintain_order=True))
         for (arm,), pairs in new.group_by("arm", maintain_order=True):
             self.arms.setdefault(str(arm), Arm()).add(pairs)
-        for side in SIDES:
-            self.failed[side] += int(new[f"{side}_status"].is_in(FAILED).sum())
-        for failure in _failures(new):
-            self._keep(failure)
+        failed = {side: self._failed(new, side) for side in SIDES}
+        for side, calls in failed.items():
+            self.failed[side] += calls.height
+        self.failures.extend(_latest(failed))
 
     def _start(self, frame: pl.DataFrame) -> int:
         """The first row that is new."""
@@ -213,34 +214,40 @@ class Tally:
         places = (ids == self._last).arg_true()
         return int(places[-1]) + 1 if len(places) else 0
 
-    def _keep(self, failure: Failure) -> None:
-        # a primary is in the pairs of every arm
-        repeated = any(
-            failure.side == "primary" == kept.side and failure.request_id == kept.request_id
-            for kept in self.failures
-        )
-        if not repeated:
-            self.failures.append(failure)
+    def _failed(self, new: pl.DataFrame, side: str) -> pl.DataFrame:
+        """The calls of a side that failed and were not counted yet, with the rows they are in."""
+        ended = [f"{side}_{name}" for name in ("status", "error_type", "error_message")]
+        calls = new.select("started_at", "arm", "request_id", *ended).with_row_index("row")
+        failed = calls.filter(pl.col(f"{side}_status").is_in(FAILED))
+        if side == "primary":
+            first = [self._is_first(request_id) for request_id in failed["request_id"]]
+            return failed.filter(pl.Series(first, dtype=pl.Boolean))
+        return failed
+
+    def _is_first(self, request_id: str | None) -> bool:
+        """Whether this failed primary was not met before: it is in the pairs of every arm."""
+        if request_id is None:
+            return True
+        known = len(self._failed_primaries)
+        self._failed_primaries.add(request_id)
+        return len(self._failed_primaries) > known
 
 
-def _failures(pairs: pl.DataFrame) -> Iterator[Failure]:
-    """The last failed calls of these pairs, in the order of the pairs."""
-    shared = ("started_at", "arm", "request_id")
+def _latest(failed: Mapping[str, pl.DataFrame]) -> Iterator[Failure]:
+    """The last of these failed calls of both sides, in the order of the pairs."""
     found = pl.concat(
-        pairs.lazy()
-        .with_row_index("row")
-        .filter(pl.col(f"{side}_status").is_in(FAILED))
-        .tail(LATEST)
-        .select(
+        calls.tail(LATEST).select(
             "row",
-            *shared,
+            "started_at",
+            "arm",
+            "request_id",
             pl.lit(side).alias("side"),
             pl.coalesce(f"{side}_error_type", f"{side}_status").alias("kind"),
             pl.col(f"{side}_error_message").str.slice(0, _LONGEST).alias("message"),
         )
-        for side in SIDES
+        for side, calls in failed.items()
     )
-    for row in found.sort("row", maintain_order=True).collect().tail(LATEST).iter_rows(named=True):
+    for row in found.sort("row", maintain_order=True).tail(LATEST).iter_rows(named=True):
         yield Failure(
             row["started_at"], row["side"], row["arm"], row["kind"], row["message"], row["request_id"]
         )

@@ -133,8 +133,9 @@ def _of_shares(row: Mapping[str, Any]) -> str:
 
 
 def _of_thousand(share: float) -> str:
-    count = 1_000 * share
-    return f"{count:,.0f}" if count >= 1 or count == 0 else wording.three_digits(count)
+    """So many of 1,000 calls; with three digits where it is no whole number, so that a sentence adds up."""
+    count = float(f"{1_000 * share:.9g}")  # 1,000 * 0.029 is more than 29
+    return f"{count:,.0f}" if count.is_integer() else wording.three_digits(count)
 
 
 def _of_pairs(row: Mapping[str, Any]) -> str:

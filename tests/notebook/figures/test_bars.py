@@ -1,5 +1,6 @@
 """Bars: each has its own place whatever its name, and what is not drawn is counted."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,8 @@ def made(arm: str, n: int = 30, **more: Any) -> pl.DataFrame:
     return recorded(n, name=arm, arm=arm, **given, **more)
 
 
-def seen(*frames: pl.DataFrame) -> Comparison:
-    return compare(pl.concat(frames), progress=False)
+def seen(*frames: pl.DataFrame, **plan: Any) -> Comparison:
+    return compare(pl.concat(frames), progress=False, **plan)
 
 
 def bar_traces(figure: Any) -> list[Any]:
@@ -73,11 +74,11 @@ def test_kinds_and_fields_that_are_cut_alike_have_bars_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("view", "told"),
     [
-        (Comparison.plot, "Bars: 4 arms, and 2 more arms, not drawn."),
-        (Comparison.cost, "Bars: 4 arms, and 2 more arms, not drawn."),
-        (Comparison.outputs, "Shares of pairs: 4 arms, and 2 more arms, not drawn."),
-        (Comparison.latency, "Densities: 4 arms, and 2 more arms, not drawn."),
-        (Comparison.errors, "Rows: 4 arms, and 2 more arms, not drawn."),
+        (Comparison.plot, "Bars: 4 of 6 arms."),
+        (Comparison.cost, "Bars: 4 of 6 arms."),
+        (Comparison.outputs, "Shares of pairs: 4 of 6 arms."),
+        (Comparison.latency, "Densities: 4 of 6 arms."),
+        (Comparison.errors, "Rows: 4 of 6 arms."),
     ],
 )
 def test_each_figure_counts_the_arms_that_it_has_no_place_for(
@@ -85,20 +86,22 @@ def test_each_figure_counts_the_arms_that_it_has_no_place_for(
 ) -> None:
     arms = [*"abcde", "control"]
     assert told in subtitle(view(seen(*(made(arm) for arm in arms))))
-    assert "not drawn" not in subtitle(view(seen(*(made(arm) for arm in arms[2:]))))
+    assert " arms." not in subtitle(view(seen(*(made(arm) for arm in arms[2:]))))
 
 
 def test_the_lines_count_those_beyond_as_many_as_there_are_dashes() -> None:
     few = [made(str(number), 3) for number in range(parts.ARMS_SHOWN + 1)]
     for view in (Comparison.lag, Comparison.latency, Comparison.cost, Comparison.plot):
-        assert "Lines: 6 arms, and 1 more arm, not drawn." in subtitle(view(seen(*few)))
+        assert "Lines: 6 of 7 arms." in subtitle(view(seen(*few)))
 
 
 def test_the_pairs_in_a_title_are_those_that_are_drawn_the_controls_among_them() -> None:
     figure = seen(*(made(arm, n) for n, arm in enumerate([*"abcde", "control"], start=20))).cost()
     assert titles(figure)[0] == "Cost per 1,000 requests<br>n = 88 pairs"
     assert titles(figure)[1] == "Running bill<br>n = 135 pairs"
-    assert names(figure).text[::2] == ("a, primary", "b, primary", "c, primary", "control, primary")
+    assert names(figure).text[::2] == tuple(
+        f"{arm}, primary: &#36;2.00" for arm in ("a", "b", "c", "control")
+    )
     (bar,) = bar_traces(figure)
     assert len(bar.x) == 2 * bars.ARMS_SHOWN
 
@@ -140,3 +143,40 @@ def test_each_name_stands_in_its_place_above_its_bars_and_none_beside_the_panel(
             edges = [place + (-trace.width / 2 if trace.offset is None else trace.offset) for trace in beside]
             lower = max(place - 1 + (trace.offset or -trace.width / 2) + trace.width for trace in beside)
             assert max(lower, axis.range[1]) < top < min(edges)
+
+
+def test_of_how_many_pairs_a_fields_share_is_and_its_whole_path_are_told() -> None:
+    path = "the_part_of_the_answer_which_all_have_in_common"
+    answers = [f'{{"{path}_{number}": 1}}' for number in range(2)] * 15
+    calls = [
+        [None] * 20 + [json.dumps([{"name": "f", "arguments": f'{{"x": {side}}}'}])] * 10 for side in (1, 2)
+    ]
+    figure = seen(
+        made("mini", tool_calls=(calls[0], calls[1])).with_columns(
+            primary_output=pl.lit(f'{{"{path}_0": 2}}'), silent_output=pl.Series(answers)
+        )
+    ).outputs()
+    (fields,) = [trace for trace in bar_traces(figure) if trace.yaxis == "y"]
+    few, many = sorted({int(told.rpartition(" of ")[2].split()[0]) for told in fields.customdata})
+    assert f"n = {few} to {many} pairs a field" in titles(figure)[0]
+    assert any(f"{path}_0" in told for told in fields.customdata)
+
+
+def test_arms_are_the_same_in_lines_and_bars_whatever_the_rows_order() -> None:
+    frames = [made(arm) for arm in "fedcba"]
+    figure = seen(*frames).plot()
+    lines = [
+        trace.name for trace in figure.data if trace.type == "scatter" and "(silent)" in (trace.name or "")
+    ]
+    assert lines[:4] == [f"{arm} (silent)" for arm in "abcd"]
+    bars_of = next(t for t in figure.data if t.name == theme.NAMES and t.yaxis == "y3")
+    assert [name[0] for name in bars_of.text[::2]] == list("abcd")
+
+
+def test_without_gates_there_is_no_verdict_in_the_title() -> None:
+    assert seen(made("mini"), gates={}).plot().layout.title.text == "No gates are set"
+
+
+def test_arms_of_which_the_verdict_says_more_are_counted() -> None:
+    assert "And 2 more arms in .verdict." in subtitle(seen(*(made(arm) for arm in "abcde")).plot())
+    assert "in .verdict" not in subtitle(seen(*(made(arm) for arm in "abc")).plot())

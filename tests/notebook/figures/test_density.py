@@ -109,4 +109,4 @@ def test_many_arms_have_few_densities_the_control_among_them() -> None:
     drawn = [trace.name for trace in maps(figure)]
     assert len(drawn) == density.ARMS_SHOWN
     assert drawn[-1] == "primary again (control)"
-    assert "Lines: 6 arms, and 4 more arms, not drawn" in figure.layout.title.subtitle.text
+    assert "Lines: 6 of 10 arms." in figure.layout.title.subtitle.text

@@ -78,10 +78,10 @@ def test_pairs_of_one_conversation_have_no_band_and_the_figure_says_why() -> Non
 
 def test_the_figure_names_the_level_of_its_band() -> None:
     titles = [axis.title.text for axis in charts.latency(pairs(300), 0.1).select_xaxes()]
-    assert "percentile<br>band: 90 %, every look" in titles
+    assert "percentile<br>band: 90 %, every look,<br>each percentile by itself" in titles
 
 
 def test_an_arm_has_its_own_alpha_from_the_plan() -> None:
     frame = pairs(300)
     shown = compare(frame, alpha=0.2, progress=False, outputs=False).latency()
-    assert "80 % at every look" in shown.layout.title.subtitle.text
+    assert "band: 80 %, every look" in " ".join(axis.title.text for axis in shown.select_xaxes())

@@ -61,6 +61,19 @@ def row(
             "On both sides as many calls fail; what was seen allows anything from 10 fewer to 10 more.",
         ),
         (
+            row("errors", 0.0009, -0.0021, 0.0204, primary=0.0011, silent=0.002),
+            "Of 1,000 calls 0.900 more fail (2 instead of 1.10); "
+            "what was seen allows anything from 2.10 fewer to 20.4 more.",
+        ),
+        (
+            row("errors", 0.0009, primary=0.0204, silent=0.0213),
+            "Of 1,000 calls 0.900 more fail (21.3 instead of 20.4); how sure that is cannot be said yet.",
+        ),
+        (
+            row("errors", 0.999, primary=0.001, silent=1.0),
+            "Of 1,000 calls 999 more fail (1,000 instead of 1); how sure that is cannot be said yet.",
+        ),
+        (
             row("refusals", 0.0004, 0.0001, 0.001),
             "Of 1,000 calls 0.400 more are refused; what was seen puts it at 0.100 to 1 more.",
         ),
