@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from mirrorkit.capture.alarm import Alarm
 from mirrorkit.capture.line import Line
@@ -18,6 +18,7 @@ from mirrorkit.errors import LoopRunning
 
 _TICK_S = 0.2
 _PATIENCE_AT_EXIT_S = 5.0
+_STEPS = 3
 
 
 class Job(Protocol):
@@ -55,16 +56,16 @@ class HasRoom(Protocol):
 
 
 class _Held:
-    """A job under way, where it is to run, and the task that waits for its turn there and runs it."""
+    """A job under way, where it is to run, and the task that runs it there."""
 
-    __slots__ = ("job", "loop", "moved", "started", "task", "turn")
+    __slots__ = ("begun", "job", "loop", "moved", "started", "task")
 
     def __init__(self, job: Job, loop: asyncio.AbstractEventLoop | None) -> None:
         self.job = job
         self.loop = loop
         self.task: asyncio.Task[None] | None = None
-        self.turn = asyncio.Event()
         self.started = False
+        self.begun = False
         self.moved = False
 
 
@@ -73,8 +74,7 @@ class Dispatcher:
 
     A job handed over on an event loop runs there as a task, held until it is done. If the loop ends first,
     as when `asyncio.run` returns, the job is finished on the pool, like a job that was handed over without
-    a loop. It has its task while it waits already: an ending loop cancels its tasks, once, and what starts
-    there later fails. A job that departs to another process is in flight until that one is done with it.
+    a loop. A job that departs to another process is in flight until that one is done with it.
 
     At most `rate` jobs a second start, and none but where `room`, if given, has any.
     """
@@ -115,13 +115,10 @@ class Dispatcher:
             if loop is not None:
                 # it speaks, so it lives, whatever was cut off on it before
                 self._ended.discard(loop)
-            taken = [_Held(job, loop) for job in jobs]
-            for held in taken:
+            for job in jobs:
+                held = _Held(job, loop)
                 self._held.add(held)
-                self._waiting.push(held.job.group, held)
-        if loop is not None and loop is _running_loop():
-            for held in taken:
-                self._spawn(held, loop)
+                self._waiting.push(job.group, held)
         self._fill()
         return True
 
@@ -191,25 +188,19 @@ class Dispatcher:
             self._to_pool(held)
             return
         if loop is _running_loop():
-            self._begin(held, loop)
+            self._spawn(held, loop)
             return
         try:
-            loop.call_soon_threadsafe(self._begin, held, loop)
+            loop.call_soon_threadsafe(self._spawn, held, loop)
         except RuntimeError:  # closed in between
             self._to_pool(held)
 
-    def _begin(self, held: _Held, loop: asyncio.AbstractEventLoop) -> None:
-        """Have the job's task go on; one that was handed over by another thread has none yet."""
-        if held.task is None:
-            self._spawn(held, loop)
-        held.turn.set()
-
     def _spawn(self, held: _Held, loop: asyncio.AbstractEventLoop) -> None:
-        if held.moved or held.task is not None:
+        if held.moved:
             return
-        if loop in self._ended:
-            # it is being shut down, and would never run the task
-            self._leave_loop(held)
+        if loop in self._ended or _is_ending(loop):
+            # it is being shut down, and would never run the task to its end
+            self._to_pool(held)
             return
         work = self._arun(held)
         try:
@@ -218,17 +209,9 @@ class Dispatcher:
             held.task = contextvars.Context().run(loop.create_task, work)
         except Exception:  # or may raise: the call is not lost
             work.close()
-            self._leave_loop(held)
+            self._to_pool(held)
             return
         held.task.add_done_callback(lambda task: self._task_ended(held, task))
-
-    def _leave_loop(self, held: _Held) -> None:
-        """What no loop will run goes to the pool: now, or when its turn comes."""
-        with self._lock:
-            if not held.started:
-                held.loop = None
-                return
-        self._to_pool(held)
 
     def _to_pool(self, held: _Held) -> None:
         with self._lock:
@@ -252,11 +235,14 @@ class Dispatcher:
             self._done(held)
 
     async def _arun(self, held: _Held) -> None:
-        await held.turn.wait()
-        # A loop that ends right after its last primary cuts off here, before anything was sent.
-        await asyncio.sleep(0)
-        if held.moved:
+        # A loop that ends right after its last primary cuts off here, before anything was sent; one that has
+        # cancelled its tasks just before this one came says so within as many steps.
+        for _ in range(_STEPS):
+            await asyncio.sleep(0)
+        if _is_ending(asyncio.get_running_loop()):
+            self._to_pool(held)
             return
+        held.begun = True
         await held.job.arun()
         if not held.moved:
             self._done(held)
@@ -265,9 +251,10 @@ class Dispatcher:
         # A task that is cancelled before its first step runs no line of its own: only this hears of it.
         if task.cancelled():
             self._ended.add(task.get_loop())
-            self._leave_loop(held)
+            self._to_pool(held)
         elif task.exception() is not None and not held.moved:
-            self._done(held)
+            # an interrupt can hit the task before the job, which then knows nothing of it
+            self._done(held) if held.begun else self._to_pool(held)
 
     def _done(self, held: _Held) -> None:
         with self._lock:
@@ -298,8 +285,11 @@ class Dispatcher:
                     continue
                 if not standing and not loop.is_closed():
                     continue
+                if not held.started:
+                    held.loop = None
+                    continue
                 task = held.task
-                self._leave_loop(held)
+                self._to_pool(held)
                 if task is not None and not loop.is_closed():
                     # should the loop run again, the task must not call a second time
                     loop.call_soon_threadsafe(task.cancel)
@@ -366,12 +356,8 @@ class Dispatcher:
             dropped = self._waiting.clear()
             self._alarm.clear()
         for held in dropped:
-            held.moved = True
             held.job.drop()
             self._done(held)
-            if held.loop is not None:
-                with contextlib.suppress(RuntimeError):  # it is closed, and its tasks are gone
-                    held.loop.call_soon_threadsafe(held.turn.set)
 
     def shut_down(self) -> None:
         """Let the threads end."""
@@ -399,6 +385,25 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether `asyncio.run` is shutting the running loop down: it has cancelled its tasks, once, for good.
+
+    A loop that does not tell is found out by the calls that fail on it, see `SilentCall.arun`.
+    """
+    if getattr(loop, "_asyncgens_shutdown_called", False):
+        return True
+    here = asyncio.current_task(loop)
+    if here is not None and not _is_cancelled(here):
+        return False
+    tasks = asyncio.all_tasks(loop)
+    return bool(tasks) and all(map(_is_cancelled, tasks))
+
+
+def _is_cancelled(task: "asyncio.Task[Any]") -> bool:
+    # a task of the caller's own making may know no more than to be a future
+    return isinstance(task, asyncio.Task) and task.cancelling() > 0
 
 
 def _deadline(timeout_s: float | None) -> float:

@@ -75,7 +75,7 @@ class Pricer:
         return Call(
             status=seen.status,
             error_type=None if seen.error is None else type(seen.error).__name__,
-            error_message=None if seen.error is None else _message(seen.error),
+            error_message=None if seen.error is None else message_of(seen.error),
             attempts=seen.attempts,
             fell_back=seen.fell_back,
             cache_hit=seen.cache_hit,
@@ -290,7 +290,8 @@ def name_of(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _message(error: BaseException) -> str | None:
+def message_of(error: BaseException) -> str | None:
+    """What an error says, if it can."""
     try:
         return str(error)
     except Exception:  # whatever a foreign __str__ raises

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from mirrorkit.capture.adapter import Adapter, Endpoint
 from mirrorkit.capture.exchange import Asked
 from mirrorkit.capture.frames import Ended, Order, pack
-from mirrorkit.capture.observe import Seen
+from mirrorkit.capture.observe import Seen, message_of
 from mirrorkit.capture.policy import Policy
 from mirrorkit.capture.record import Recorder
 from mirrorkit.capture.scrub import is_credential_header
@@ -138,6 +138,15 @@ def _drop_credentials(kwargs: dict[str, Any]) -> None:
     for name in _HEADERS:
         if isinstance(headers := kwargs.get(name), Mapping):
             kwargs[name] = {k: v for k, v in headers.items() if not is_credential_header(k)}
+
+
+def _was_refused(loop: asyncio.AbstractEventLoop, error: BaseException) -> bool:
+    """Whether a call failed as its loop is shut down, and runs nothing in a thread, where LiteLLM begins."""
+    try:
+        loop.run_in_executor(None, int)
+    except RuntimeError as refusal:
+        return str(refusal) in (message_of(error) or "")
+    return False
 
 
 def _pair_id(asked: Asked, arm: str) -> str:
@@ -268,6 +277,10 @@ class SilentCall:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise
+            if _was_refused(asyncio.get_running_loop(), error):
+                # not the provider's failure, and nothing was sent: it is made elsewhere
+                self._cut_off -= 1
+                raise asyncio.CancelledError("its loop is being shut down") from error
             seen = watch.failed(self._named(error), stream)
         self._cut_off = max(0, self._cut_off - 1)
         self._finish(seen, watch.started)

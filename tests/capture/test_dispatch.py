@@ -568,6 +568,33 @@ class TestLoops:
         assert d.drain(LONG)
         assert later.endings == ["thread"]
 
+    def test_a_turn_that_comes_as_the_loops_tasks_are_cancelled_is_taken_on_the_pool(
+        self, dispatcher: Any
+    ) -> None:
+        gate, d = threading.Event(), dispatcher(1, 5)
+        first, later = Job(gate), Job(threading.Event())
+        assert d.admit([first], None)
+
+        async def linger() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                # all that was is cancelled by now, and this is waited for
+                gate.set()
+                while not later.started.is_set():  # noqa: ASYNC110 (a thread starts it)
+                    await asyncio.sleep(0.001)
+                later.gate.set()
+
+        async def main() -> Any:
+            task = asyncio.create_task(linger())
+            assert d.admit([later], asyncio.get_running_loop())
+            await asyncio.sleep(0)
+            return task
+
+        asyncio.run(main())
+        assert d.drain(LONG)
+        assert later.endings == ["thread"]
+
     def test_a_loop_that_is_closed_already_hands_its_jobs_to_the_pool(self, dispatcher: Any) -> None:
         d, loop, job = dispatcher(1, 1), asyncio.new_event_loop(), Job()
         loop.close()

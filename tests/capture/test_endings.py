@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,57 @@ def test_the_loops_end_does_not_wait_for_silent_calls_and_they_are_sent_once(sim
         assert session.frame["silent_status"].to_list() == ["ok"] * 3
         assert session.frame["silent_attempts"].to_list() == [1] * 3
     assert sim.count("gpt-4o-mini") == 3
+
+
+class Untold(asyncio.SelectorEventLoop):
+    """A loop that does not say that it is being shut down, as uvloop's."""
+
+    @property
+    def _asyncgens_shutdown_called(self) -> bool:
+        return False
+
+    @_asyncgens_shutdown_called.setter
+    def _asyncgens_shutdown_called(self, called: bool) -> None:
+        pass
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, Untold])
+def test_a_silent_call_whose_turn_comes_as_its_loop_is_shut_down_is_made_once_elsewhere(
+    sim: Any, loop: Any
+) -> None:
+    models = [sim.deployment("chat", "gpt-4o"), sim.deployment("next", "gpt-4o-mini")]
+    ending = threading.Event()
+
+    async def linger() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+
+    async def main(session: Any, make_way: Any) -> Any:
+        held = asyncio.get_running_loop().run_in_executor(None, make_way), asyncio.create_task(linger())
+        await session.acompletion("chat", MESSAGES)
+        return held
+
+    with (
+        mk.MirrorSession(models, silent_model="next", max_in_flight=1) as session,
+        sim.hold("gpt-4o-mini") as hold,
+    ):
+        session.completion("chat", MESSAGES)
+        hold.wait_for(1)
+
+        def make_way() -> bool:
+            # the loop has cancelled its tasks, and waits for this thread
+            assert ending.wait(100)
+            hold.release()
+            return session.drain(100)
+
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(main(session, make_way))
+        assert session.drain(20)
+    assert session.frame["silent_status"].to_list() == ["ok"] * 2, session.frame["silent_error_message"]
+    assert session.frame["silent_attempts"].to_list() == [1] * 2
+    assert sim.count("gpt-4o-mini") == 2
 
 
 def test_a_silent_call_cut_off_in_flight_is_made_again_and_says_so(sim: Any) -> None:

@@ -349,7 +349,7 @@ def field_bars(figure: "Figure", at: theme.At, rows: list[dict[str, Any]]) -> No
     labels = [_field_label(row, several) for row in rows]
     bars = [_field_bar(row, label) for row, label in zip(rows, labels, strict=True)]
     again = [(y, row["control"]) for y, row in enumerate(rows) if row["control"] is not None]
-    told = "; green: the control's, which the order takes off" if again else ""
+    told = "; green: the control's; sorted by what exceeds it" if again else ""
     panel_px = fields_height(rows)
     _bars(figure, at, bars, f"share of pairs{told}", "", panel_px=panel_px, tickformat=".3~%")
     theme.add(figure, at, {
