@@ -99,8 +99,19 @@ def run_all(
     results: list[Any] = [None] * len(requests)
     turns, done = itertools.count(), itertools.count()
     finished, stopped = 0, False
+    under_way: set[Future[None]] = set() if workers is None else workers
 
     def work() -> None:
+        # here, as an interrupt can come between a thread's start and the next line of who started it
+        ended = Future[None]()
+        under_way.add(ended)
+        try:
+            send()
+        finally:
+            under_way.discard(ended)
+            ended.set_result(None)
+
+    def send() -> None:
         nonlocal finished
         while not stopped and (turn := next(turns)) < len(requests):
             while not has_room() and not stopped:
@@ -115,10 +126,6 @@ def run_all(
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="mirrorkit-run")
     try:
         working = {pool.submit(work) for _ in range(min(concurrency, len(requests)))}
-        if workers is not None:
-            workers |= working
-            for worker in working:
-                worker.add_done_callback(workers.discard)
         while working:
             _, working = wait(working, timeout=_TICK_S)
             show(finished)

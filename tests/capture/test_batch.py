@@ -220,3 +220,11 @@ def test_an_interrupt_stops_the_sending() -> None:
         if thread.name.startswith("mirrorkit-run"):
             thread.join(30)
     assert len(sent) <= 2
+
+
+def test_who_sends_is_known_from_before_the_first_request_until_after_the_last() -> None:
+    """An interpreter that ends waits for them: an interrupt may have come before the sender knew of them."""
+    workers: set[Any] = set()
+    known = run_all([{}] * 6, lambda _: len(workers), 2, lambda: True, lambda _: None, workers)
+    assert min(known) >= 1
+    assert workers == set()
