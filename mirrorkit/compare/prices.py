@@ -131,7 +131,8 @@ def _fit(calls: pl.DataFrame, bill: float) -> dict[str, float] | str:
 def _off(scaled: Floats, left: Floats, bill: float, totals: Floats) -> float:
     """How far off a part may be, as a share of the bill: two standard errors of the least squares."""
     free = len(left) - scaled.shape[1]
-    variance = float(left @ left) / free + (_ROUNDING * bill / len(left)) ** 2
+    rounding = _ROUNDING * bill / len(left)
+    variance = float(left @ left) / free + rounding * rounding
     errors = np.sqrt(variance * np.diag(np.linalg.inv(scaled.T @ scaled))) * totals
     return float(2 * errors.max() / bill)
 

@@ -52,10 +52,11 @@ class Joint(NamedTuple):
         # mean(B − r·A)² − k²·var(B − r·A) = a·r² − 2·half·r + c
         a = 1 - k**2 * self.var_a
         half = self.mean - k**2 * self.cov
-        c = self.mean**2 - k**2 * self.var_b
-        if not (a > 0 and np.isfinite(half) and np.isfinite(c)):
+        c = self.mean * self.mean - k**2 * self.var_b
+        # too large for a float is infinite in a product, an exception in a power
+        root = max(half * half - a * c, 0.0) ** 0.5
+        if not (a > 0 and np.isfinite(c) and np.isfinite(root)):
             return -np.inf, np.inf
-        root = max(half**2 - a * c, 0.0) ** 0.5
         return max((half - root) / a, 0.0), max((half + root) / a, 0.0)
 
 

@@ -66,6 +66,9 @@ def test_a_ratio_to_a_total_that_may_be_zero_has_no_ends() -> None:
     assert fieller_t(np.array([0.0, 0.0, 5.0]), np.ones(3), 0.05) == (-math.inf, math.inf)
     assert fieller_t(np.zeros(9), np.ones(9), 0.05) == (-math.inf, math.inf)
     assert fieller_t(A, np.zeros(200), 0.05) == (0.0, 0.0)
+    # their squares are too large for a float
+    assert fieller_t(np.array([1.0, 1.0]), np.array([0.0, 1e155]), 0.05) == (-math.inf, math.inf)
+    assert fieller_t(np.array([1.0, 1.0]), np.array([1e155, 1e155]), 0.05) == (-math.inf, math.inf)
 
 
 def test_mcnemar_is_two_sided_and_never_above_one() -> None:
