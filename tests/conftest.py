@@ -17,20 +17,28 @@ import pytest
 
 from mirrorkit.simulator import SimulatedModel, Simulator
 
-# how long an example takes says what else the machine is doing, and LiteLLM's threads with it
 hypothesis.settings.register_profile(
-    "mirrorkit", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "mirrorkit",
+    # how long an example takes says what else the machine is doing, and LiteLLM's threads with it
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    # a run of CI that fails can be repeated; anyone else's looks at examples that nobody has tried
+    derandomize="MIRRORKIT_CI" in os.environ,
 )
 hypothesis.settings.load_profile("mirrorkit")
 
 MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
 
 _PATIENCE_S = 600
+_LEFT_BY_OTHERS = ("ignore::ResourceWarning", "ignore:coroutine", "ignore:Exception ignored in")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A slow test on a busy machine is not one that hangs."""
+    """A slow test on a busy machine does not hang; what others left open is none of a test's warnings."""
     for item in items:
+        if item.get_closest_marker("unwarned"):
+            # the garbage collector comes by when it likes
+            item.add_marker(pytest.mark.filterwarnings("error", *_LEFT_BY_OTHERS))
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_PATIENCE_S))
 

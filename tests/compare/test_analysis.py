@@ -153,7 +153,7 @@ def test_a_pair_without_id_or_arm_is_refused_with_what_to_do(recorded, column: s
         compare(nameless)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.unwarned
 @pytest.mark.parametrize("count", [1, 300])
 @pytest.mark.parametrize(
     "columns",

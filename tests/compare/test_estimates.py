@@ -401,7 +401,7 @@ PAIR = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("error")
+@pytest.mark.unwarned
 @settings(max_examples=25)
 @given(st.lists(PAIR, min_size=1, max_size=12), st.sampled_from([1, 30]))
 def test_whatever_was_recorded_no_number_is_made_up_and_every_gap_is_explained(

@@ -43,7 +43,7 @@ def fails(pair: dict[str, Any]) -> float:
     raise ZeroDivisionError("by zero")
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.unwarned
 @pytest.mark.parametrize(
     ("value", "words"),
     [

@@ -315,7 +315,7 @@ def test_notes_that_cannot_be_read_are_no_obstacle(tmp_path: Path, make: Make) -
     ]
     (tmp_path / f"{folder.new_writer()}.notes").write_bytes(b"\n".join(odd))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", MirrorWarning)
         frame = load(tmp_path).frame
     assert ids(frame) == ["p1"]
     assert frame["note"].to_list() == [None]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mirrorkit.errors import MirrorWarning
 from mirrorkit.recording import load
 from mirrorkit.records import Pair
 from mirrorkit.store import folder, lines, recovery
@@ -50,7 +51,7 @@ def test_what_goes_while_a_folder_is_opened_is_no_trouble(tmp_path: Path, make: 
     found = folder.listed(tmp_path)
     journal.close()
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", MirrorWarning)
         recovery.recover(found)
         recovery._recover_writer(found, journal.writer)
     assert ids(tmp_path) == ["p1"]
