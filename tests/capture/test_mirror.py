@@ -303,7 +303,7 @@ class TestThePrimaryIsUntouched:
         self, sim: Any, drive: Any, fault: Any, status: str
     ) -> None:
         sim.script("gpt-4o-mini", Reply(fault=fault))
-        with session_on(sim, timeout_s=0.5) as session:
+        with session_on(sim, timeout_s=0.5 if fault == "hang" else 30) as session:
             answer = drive.chat(session)
             drive.drain(session)
             pair = row(session)
