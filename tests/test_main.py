@@ -163,6 +163,7 @@ def test_a_report_is_made_without_a_notebook(demo: Demo, tmp_path: Path) -> None
     assert "latency &lt; ×5" in page
 
 
+@pytest.mark.slow
 def test_a_report_is_made_of_whatever_can_be_loaded(demo: Demo, tmp_path: Path) -> None:
     """Several files as one, by a glob, with no more than their place said."""
     for name in ("one", "two"):
@@ -176,6 +177,7 @@ def test_a_report_is_made_of_whatever_can_be_loaded(demo: Demo, tmp_path: Path) 
     assert "over slo" in page
 
 
+@pytest.mark.slow
 def test_a_recording_given_twice_is_counted_once(demo: Demo, tmp_path: Path) -> None:
     pairs = demo.folder / "pairs.parquet"
     done = mirrorkit("report", pairs, pairs, "--examples", "0", cwd=tmp_path)
@@ -186,6 +188,7 @@ def test_a_recording_given_twice_is_counted_once(demo: Demo, tmp_path: Path) -> 
     )
 
 
+@pytest.mark.slow
 def test_a_gate_on_a_metric_of_ones_own_takes_another_gate(demo: Demo, tmp_path: Path) -> None:
     recording = mk.Recording(demo.frame)
     recording.compare(metrics={"good": lambda row: 1.0}, gates={"good": 0.9})
@@ -199,6 +202,7 @@ def test_a_gate_on_a_metric_of_ones_own_takes_another_gate(demo: Demo, tmp_path:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_title_that_is_no_text_can_be_read(demo: Demo, tmp_path: Path) -> None:
     """As of a terminal whose encoding is not the locale's."""
     out = tmp_path / "report.html"

@@ -309,15 +309,9 @@ session.completion("chat", MESSAGES)
 """
 
 
-@pytest.mark.parametrize(
-    ("isolation", "is_async"),
-    [
-        ("shared", False),
-        pytest.param("shared", True, marks=slow),
-        pytest.param("process", False, marks=slow),
-        pytest.param("process", True, marks=slow),
-    ],
-)
+@slow
+@pytest.mark.parametrize("isolation", ["shared", "process"])
+@pytest.mark.parametrize("is_async", [False, True])
 def test_a_server_that_is_asked_to_end_finishes_what_is_under_way(
     program: Any, models: Any, journal: Path, sim: Any, isolation: str, is_async: bool
 ) -> None:

@@ -71,6 +71,7 @@ def test_kinds_and_fields_that_are_cut_alike_have_bars_of_their_own() -> None:
     assert list(fields.y) == [0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("view", "told"),
     [
@@ -89,6 +90,7 @@ def test_each_figure_counts_the_arms_that_it_has_no_place_for(
     assert " arms." not in subtitle(view(seen(*(made(arm) for arm in arms[2:]))))
 
 
+@pytest.mark.slow
 def test_the_lines_count_those_beyond_as_many_as_there_are_dashes() -> None:
     few = [made(str(number), 3) for number in range(parts.ARMS_SHOWN + 1)]
     for view in (Comparison.lag, Comparison.latency, Comparison.cost, Comparison.plot):

@@ -58,6 +58,7 @@ def test_the_band_lies_around_the_ratio_is_without_gaps_and_narrows_with_more_pa
     )
 
 
+@pytest.mark.slow
 def test_the_band_at_the_median_holds_the_truth_at_every_look() -> None:
     missed = 0
     for seed in range(40):
