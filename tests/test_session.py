@@ -368,8 +368,9 @@ class TestWaiting:
         with sim.hold("gpt-4o-mini") as hold, mk.MirrorSession(models, silent_model="next") as session:
             asyncio.run(cell(session))
 
-    @pytest.mark.slow
-    @pytest.mark.parametrize("package", ["nest_asyncio", "nest_asyncio2"])
+    @pytest.mark.parametrize(
+        "package", [pytest.param("nest_asyncio", marks=pytest.mark.slow), "nest_asyncio2"]
+    )
     def test_drain_on_its_own_running_loop_works_with_nested_loops(self, sim: Any, package: str) -> None:
         # in a process of its own: both packages patch asyncio for good
         script = f"""

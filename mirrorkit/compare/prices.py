@@ -130,11 +130,11 @@ def _fit(calls: pl.DataFrame, bill: float) -> dict[str, float] | str:
 
 def _off(scaled: Floats, left: Floats, bill: float, totals: Floats) -> float:
     """How far off a part may be, as a share of the bill: two standard errors of the least squares."""
-    free = len(left) - scaled.shape[1]
-    rounding = _ROUNDING * bill / len(left)
-    variance = float(left @ left) / free + rounding * rounding
+    # of the bill from the start: the squares of costs may be too large or too small for a float
+    left = left / bill
+    variance = float(left @ left) / (len(left) - scaled.shape[1]) + (_ROUNDING / len(left)) ** 2
     errors = np.sqrt(variance * np.diag(np.linalg.inv(scaled.T @ scaled))) * totals
-    return float(2 * errors.max() / bill)
+    return float(2 * errors.max())
 
 
 @dataclass(frozen=True, slots=True)

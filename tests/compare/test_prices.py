@@ -48,6 +48,34 @@ def test_known_prices_are_found_and_each_part_is_its_tokens_at_its_price() -> No
     assert split.total == pytest.approx(bill(frame))
 
 
+@pytest.mark.parametrize("unit", [1e-250, 1e-160, 1e160, 1e250])
+def test_prices_are_found_in_any_unit_of_money(unit: float) -> None:
+    usual = priced()
+    told = split_of(usual.with_columns(primary_cost_usd=pl.col("primary_cost_usd") * unit), "primary")
+    assert told.why == split_of(usual, "primary").why
+    assert {name: part / unit for name, part in told.parts.items()} == pytest.approx(
+        split_of(usual, "primary").parts
+    )
+
+
+@pytest.mark.parametrize("unit", [1e-160, 1.0, 1e160])
+def test_in_no_unit_of_money_do_tokens_in_nearly_fixed_proportions_tell_prices(unit: float) -> None:
+    random = np.random.default_rng(1)
+    tokens = np.arange(1, 61) * 100
+    cost = (tokens * 3e-6 + random.normal(0, 3e-5, 60)) * unit
+    split = split_of(
+        recorded(
+            60,
+            model="gpt-4o",
+            input_tokens=tokens,
+            output_tokens=tokens + random.integers(0, 2, 60),
+            cost_usd=cost,
+        ),
+        "primary",
+    )
+    assert "nearly fixed proportions" in split.why[0]
+
+
 def test_where_cached_tokens_are_not_on_record_there_are_two_prices() -> None:
     split = split_of(priced(cached=False), "primary")
     assert split.prices["gpt-4o"] == pytest.approx({"input": 2.5e-6, "output": 1e-5})

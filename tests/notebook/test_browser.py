@@ -61,7 +61,8 @@ def test_a_vote_on_a_pair_that_left_memory_stays_when_a_note_is_added(sim: Any, 
     models = [sim.deployment("chat", "gpt-4o"), sim.deployment("next", "gpt-4o-mini")]
     how: dict[str, Any] = {"silent_model": "next", "journal": tmp_path, "max_pairs_in_memory": 2}
     with mirrorkit.MirrorSession(models, **how) as session, warnings.catch_warnings():
-        warnings.simplefilter("error", mirrorkit.MirrorWarning)
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what other tests left open
         session.run(["Hi"] * 2, model="chat", progress=False)
         browser = session.browse(blind=False)
         first = browser.pair_id

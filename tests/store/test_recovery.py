@@ -2,7 +2,6 @@
 
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from mirrorkit.errors import MirrorWarning
 from mirrorkit.recording import load
 from mirrorkit.records import Pair
 from mirrorkit.store import folder, lines, recovery
@@ -44,16 +42,15 @@ def test_what_a_killed_compaction_began_is_removed_when_it_is_old(tmp_path: Path
     assert (old.exists(), new.exists()) == (False, True)
 
 
+@pytest.mark.unwarned
 def test_what_goes_while_a_folder_is_opened_is_no_trouble(tmp_path: Path, make: Make) -> None:
     """The folder was listed when another had not yet closed, and it has by now."""
     journal = Journal(tmp_path)
     journal.append(make(1))
     found = folder.listed(tmp_path)
     journal.close()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", MirrorWarning)
-        recovery.recover(found)
-        recovery._recover_writer(found, journal.writer)
+    recovery.recover(found)
+    recovery._recover_writer(found, journal.writer)
     assert ids(tmp_path) == ["p1"]
 
 
