@@ -15,13 +15,13 @@ from typing import Any, Self
 
 import polars as pl
 
-from mirrorkit.capture.adapter import Adapter, CallType, warm_up
+from mirrorkit.capture.router.adapter import Adapter, CallType, warm_up
 from mirrorkit.capture.batch import arun_all, read_requests, run_all
 from mirrorkit.capture.judge import Claims
 from mirrorkit.capture.lifetime import NO_POLARS, at_exit, at_fork, runs
 from mirrorkit.capture.mirror import Isolation, Mirror
 from mirrorkit.capture.policy import Funnel, Policy
-from mirrorkit.capture.settings import (
+from mirrorkit.capture.router.settings import (
     SilentModel,
     check_callable,
     check_groups,

@@ -30,8 +30,8 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # which files alone may know a package
 HOMES = {
-    "litellm": ("capture/adapter.py", "capture/blueprint.py", "capture/observe.py"),
-    "openai": ("capture/adapter.py", "capture/observe.py"),
+    "litellm": ("capture/router/adapter.py", "capture/router/blueprint.py", "capture/observe.py"),
+    "openai": ("capture/router/adapter.py", "capture/observe.py"),
     "plotly": ("notebook/", "comparison.py"),
     "ipywidgets": ("notebook/",),
     "anywidget": ("notebook/",),
@@ -40,7 +40,7 @@ HOMES = {
     "tqdm": ("notebook/",),
     "IPython": ("notebook/",),
     "aiohttp": ("simulator/",),
-    "yaml": ("capture/config.py",),
+    "yaml": ("capture/router/config.py",),
 }
 # imported inside the function that uses them, or `import mirrorkit` would pay for them
 HEAVY = (
@@ -196,7 +196,7 @@ def test_each_rule_is_seen_to_be_broken(path: str, source: str) -> None:
         ("notebook/charts.py", "if TYPE_CHECKING:\n    import plotly\ndef f():\n    import plotly"),
         ("notebook/chart.py", "from plotly.graph_objects import Figure"),
         ("notebook/theme.py", "from mirrorkit.notebook import charts"),
-        ("capture/adapter.py", "import litellm, openai"),
+        ("capture/router/adapter.py", "import litellm, openai"),
         ("session.py", "from mirrorkit.notebook import loops\nfrom mirrorkit.capture.mirror import Mirror"),
     ],
 )

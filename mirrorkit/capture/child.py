@@ -12,10 +12,10 @@ from time import sleep
 from typing import IO, Any, Protocol
 
 from mirrorkit.capture import frames
-from mirrorkit.capture.adapter import Adapter, warm_up
-from mirrorkit.capture.blueprint import flush_loggers
 from mirrorkit.capture.observe import Pricer
 from mirrorkit.capture.record import Recorder
+from mirrorkit.capture.router.adapter import Adapter, warm_up
+from mirrorkit.capture.router.blueprint import flush_loggers
 from mirrorkit.capture.scrub import Scrubber
 from mirrorkit.capture.silent import SilentCall
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from mirrorkit.capture.adapter import Endpoint
 from mirrorkit.capture.observe import Seen
+from mirrorkit.capture.router.adapter import Endpoint
 from mirrorkit.capture.streams import OpenStreams, is_stream
 from mirrorkit.capture.watch import Watch
 from mirrorkit.records import Request

@@ -10,9 +10,9 @@ from typing import IO, Any
 
 import cloudpickle
 
-from mirrorkit.capture.blueprint import Blueprint, culprit
 from mirrorkit.capture.exchange import Asked
 from mirrorkit.capture.policy import Policy
+from mirrorkit.capture.router.blueprint import Blueprint, culprit
 from mirrorkit.errors import ConfigError
 from mirrorkit.records import Call
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from mirrorkit.capture.adapter import Adapter, bare_model
 from mirrorkit.capture.mirror import Mirror
 from mirrorkit.capture.observe import Seen
 from mirrorkit.capture.policy import unit_hash
+from mirrorkit.capture.router.adapter import Adapter, bare_model
 from mirrorkit.capture.verdicts import ORDERS, RESPONSE_FORMAT, Side, Verdict, prompt, read_verdict, settled
 from mirrorkit.capture.watch import Watch
 from mirrorkit.errors import ConfigError, MirrorWarning

@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-from mirrorkit.capture.adapter import ENDPOINTS, Adapter, CallType, Endpoint, as_names
 from mirrorkit.capture.books import Books
 from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.capture.exchange import Asked, Exchange, request_of
@@ -20,6 +19,7 @@ from mirrorkit.capture.policy import Funnel, Policy, Reason, cost_by_tokens, gue
 from mirrorkit.capture.record import Recorder, RequestRecord
 from mirrorkit.capture.remote import Remote
 from mirrorkit.capture.room import Room
+from mirrorkit.capture.router.adapter import ENDPOINTS, Adapter, CallType, Endpoint
 from mirrorkit.capture.scrub import Scrubber
 from mirrorkit.capture.silent import SILENT_TAG, SilentCall
 from mirrorkit.capture.snapshot import snapshot
@@ -160,7 +160,7 @@ class Mirror:
         if self.adapter.take_over():
             self._learn_secrets()
             if self.away is not None:
-                self.away.models(self.adapter.router.model_list)
+                self.away.models(self.adapter.entry.deployments())
 
     def _learn_secrets(self) -> None:
         secrets = self.adapter.secrets()
@@ -220,7 +220,7 @@ class Mirror:
     def _may_mirror(self, group: str) -> bool:
         names = {None, group, self.adapter.resolved(group)}
         return (
-            self.policy.control > 0 or bool(names & self._silent.keys()) or bool(self.adapter.silent_models())
+            self.policy.control > 0 or bool(names & self._silent.keys()) or self.adapter.has_silent_models()
         )
 
     def most_arms(self) -> int:
@@ -229,7 +229,7 @@ class Mirror:
 
     def _silent_groups(self) -> set[str]:
         told = {name for names in self._silent.values() for name in names}
-        return told | {name for _, own in self.adapter.silent_models() for name in as_names(own)}
+        return told | {name for _, names in self.adapter.silent_models() for name in names}
 
     def only_primary(self) -> str | None:
         """The one model group that is no silent one, if there is just one."""

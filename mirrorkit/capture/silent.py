@@ -8,12 +8,13 @@ from hashlib import blake2b
 from time import perf_counter
 from typing import Any, Protocol
 
-from mirrorkit.capture.adapter import Adapter, Endpoint
 from mirrorkit.capture.exchange import Asked
 from mirrorkit.capture.frames import Ended, Order, pack
 from mirrorkit.capture.observe import Seen, message_of
 from mirrorkit.capture.policy import Policy
 from mirrorkit.capture.record import Recorder
+from mirrorkit.capture.router.adapter import Adapter, Endpoint
+from mirrorkit.capture.router.entry_points import mirrored_call
 from mirrorkit.capture.scrub import is_credential_header
 from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import is_stream
@@ -49,6 +50,8 @@ _CREDENTIALS = (
     "litellm_credential_name",
 )
 _CREDENTIAL_PREFIXES = ("aws_", "azure_", "vertex_", "watsonx_")
+# A failure that the caller wants LiteLLM to make up is the primary's alone.
+_MADE_UP = "mock_testing_"
 _HEADERS = ("headers", "extra_headers", "default_headers")
 
 
@@ -112,7 +115,11 @@ def _marked(metadata: Any, group: str, marks: Mapping[str, Any], add_tag: bool) 
 
 def _mirrored(kwargs: Mapping[str, Any], own_group: bool) -> dict[str, Any]:
     """What of a request's keywords may be mirrored."""
-    kept = {name: value for name, value in kwargs.items() if name not in _LOGGING and name not in _ROUTING}
+    kept = {
+        name: value
+        for name, value in kwargs.items()
+        if name not in _LOGGING and name not in _ROUTING and not name.startswith(_MADE_UP)
+    }
     if not own_group:
         _drop_credentials(kept)
     return kept
@@ -236,15 +243,16 @@ class SilentCall:
         watch, stream = Watch({}), None
         try:
             watch, kwargs = self._begin()
-            answer = self._method(is_async=False)(**kwargs)
-            if is_stream(answer):
-                stream = answer
-                for chunk in stream:
-                    watch.chunk(chunk)
-                    self._check_time(watch)
-                seen = watch.streamed(stream)
-            else:
-                seen = watch.answered(answer)
+            with mirrored_call():
+                answer = self._method(is_async=False)(**kwargs)
+                if is_stream(answer):
+                    stream = answer
+                    for chunk in stream:
+                        watch.chunk(chunk)
+                        self._check_time(watch)
+                    seen = watch.streamed(stream)
+                else:
+                    seen = watch.answered(answer)
         except BaseException as error:
             seen = watch.failed(error, stream)
         self._finish(seen, watch.started)
@@ -256,15 +264,16 @@ class SilentCall:
             watch, kwargs = self._begin()
             # until it has ended: nobody tells a call whose loop is gone
             self._cut_off += 1
-            async with asyncio.timeout(self._backstop()):
-                answer = await self._method(is_async=True)(**kwargs)
-                if is_stream(answer):
-                    stream = answer
-                    async for chunk in stream:
-                        watch.chunk(chunk)
-                    seen = watch.streamed(stream)
-                else:
-                    seen = watch.answered(answer)
+            with mirrored_call():
+                async with asyncio.timeout(self._backstop()):
+                    answer = await self._method(is_async=True)(**kwargs)
+                    if is_stream(answer):
+                        stream = answer
+                        async for chunk in stream:
+                            watch.chunk(chunk)
+                        seen = watch.streamed(stream)
+                    else:
+                        seen = watch.answered(answer)
         except (KeyboardInterrupt, SystemExit) as error:
             # it was meant for whatever the loop runs, not for this task, which it hit
             self._cut_off -= 1

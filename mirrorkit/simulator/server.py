@@ -50,7 +50,10 @@ _PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRequest:
-    """A request as the simulator received it; `received_at` is in seconds of `time.monotonic`."""
+    """A request as the simulator received it; `received_at` is in seconds of `time.monotonic`.
+
+    `headers` finds a name in upper and lower case alike.
+    """
 
     model: str
     path: str
@@ -330,7 +333,7 @@ class Simulator(Endpoint):
             await asyncio.Event().wait()
 
     def _note(self, request: "web.Request", model: str, body: Mapping[str, Any]) -> int:
-        received = SimulatedRequest(model, request.path, dict(request.headers), body, time.monotonic())
+        received = SimulatedRequest(model, request.path, request.headers.copy(), body, time.monotonic())
         with self._lock:
             self._requests.append(received)
             self._counts[model] += 1

@@ -13,7 +13,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import mirrorkit as mk
-from mirrorkit.capture.adapter import Adapter
+from mirrorkit.capture.router.adapter import Adapter
 from mirrorkit.capture.judge import Judge, pairs_to_judge
 from mirrorkit.capture.observe import Pricer
 from mirrorkit.simulator import Reply

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.capture.adapter import ENDPOINTS
+from mirrorkit.capture.router.adapter import ENDPOINTS
 from mirrorkit.capture.exchange import Asked, request_of
 from mirrorkit.capture.observe import Pricer
 from mirrorkit.capture.policy import Policy

@@ -270,7 +270,7 @@ def test_every_request_is_logged_in_order_with_what_it_carried(
     assert (one.model, two.model) == ("a", "vectors")
     assert (one.path, two.path) == ("/v1/chat/completions", "/v1/embeddings")
     assert one.body["messages"] == user("first")
-    assert one.headers["X-Trace"] == "t1"
+    assert one.headers["X-Trace"] == one.headers["x-trace"] == "t1"
     assert one.received_at <= two.received_at <= time.monotonic()
     assert [simulator.count(name) for name in ("a", "b", "vectors")] == [1, 0, 1]
     assert simulator.api_key not in repr(one)

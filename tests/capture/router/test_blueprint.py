@@ -10,8 +10,8 @@ import litellm
 import pytest
 from litellm.integrations.custom_logger import CustomLogger
 
-from mirrorkit.capture.adapter import Adapter
-from mirrorkit.capture.blueprint import Blueprint, Reference, blueprint_of
+from mirrorkit.capture.router.adapter import Adapter
+from mirrorkit.capture.router.blueprint import Blueprint, Reference, blueprint_of
 from mirrorkit.capture.frames import Plan, pack_plan, unpack
 from mirrorkit.capture.policy import Policy
 from mirrorkit.errors import ConfigError

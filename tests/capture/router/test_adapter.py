@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litellm.integrations.custom_logger import CustomLogger
 
-from mirrorkit.capture.adapter import Adapter, as_names, warm_up
+from mirrorkit.capture.router.adapter import Adapter, as_names, warm_up
 from mirrorkit.errors import ConfigError
 from mirrorkit.simulator import Reply
 
@@ -268,7 +268,7 @@ class TestWhatLiteLLMMustKeep:
 
 FIRST_CALLS = """
 import sys
-from mirrorkit.capture.adapter import warm_up
+from mirrorkit.capture.router.adapter import warm_up
 from mirrorkit.simulator import Simulator
 import litellm
 sim = Simulator()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mirrorkit.capture.config import Config, read_config
+from mirrorkit.capture.router.config import Config, read_config
 from mirrorkit.errors import ConfigError
 
 GOOD = {"model_name": "chat", "litellm_params": {"model": "openai/gpt-4o"}}

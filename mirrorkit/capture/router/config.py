@@ -1,7 +1,7 @@
 """A LiteLLM config.yaml, read and checked; nothing here knows LiteLLM."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class Config:
         """Say what is wrong with the model list, before LiteLLM sees it.
 
         Raises:
-            ConfigError: the list is empty, or an entry lacks its name or its model.
+            ConfigError: the list is empty, or an entry lacks its name or model, or has an odd silent model.
         """
         if not self.model_list:
             raise ConfigError("the model list is empty: give at least one deployment.")
@@ -38,6 +38,7 @@ class Config:
             if not isinstance(params, Mapping) or not isinstance(params.get("model"), str):
                 name = entry["model_name"]
                 raise ConfigError(f"model_list[{n}] ({name!r}) has no litellm_params with a model: add one.")
+            as_names(params.get("silent_model"), f"silent_model of model_list[{n}] ({entry['model_name']!r})")
 
 
 def read_config(path: str | os.PathLike[str]) -> Config:
@@ -72,6 +73,25 @@ def read_config(path: str | os.PathLike[str]) -> Config:
         return Config(_filled(models, "model_list"), **parts)
     except RecursionError:
         raise ConfigError(f"model_list of {str(file)!r} holds itself: give a plain list.") from None
+
+
+def as_names(silent: object, what: str = "silent_model") -> tuple[str, ...]:
+    """A `silent_model` as LiteLLM takes it, a name or a list of names, without repeats.
+
+    >>> as_names("b"), as_names(["b", "c", "b"]), as_names(None)
+    (('b',), ('b', 'c'), ())
+    """
+    if silent is None:
+        return ()
+    several = isinstance(silent, Iterable) and not isinstance(silent, str | bytes | Mapping)
+    listed: list[Any] = list(silent) if several else [silent]  # type: ignore[call-overload]
+    names = [name for name in listed if isinstance(name, str) and name]
+    if names != listed:
+        odd = next(name for name in listed if not isinstance(name, str) or not name)
+        # not its content: a model list, keys and all, may have been put here
+        shown = f"a {type(odd).__name__}" if isinstance(odd, Iterable) and odd else repr(odd)
+        raise ConfigError(f"{what}: {shown} is no name; give the name of a model group, or a list of names.")
+    return tuple(dict.fromkeys(names))
 
 
 def _section(content: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:

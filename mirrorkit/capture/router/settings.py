@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from inspect import iscoroutinefunction
 
-from mirrorkit.capture.adapter import Adapter, as_names
 from mirrorkit.capture.policy import Policy
+from mirrorkit.capture.router.adapter import Adapter
+from mirrorkit.capture.router.config import as_names
 from mirrorkit.errors import ConfigError
 from mirrorkit.records import CONTROL
 
@@ -24,7 +25,7 @@ def silent_groups(silent_model: SilentModel) -> dict[str | None, tuple[str, ...]
 def check_groups(adapter: Adapter, silent: Mapping[str | None, Sequence[str]], policy: Policy) -> None:
     """Say what is wrong with the silent models, the session's and the deployments' own."""
     told = [(group, name) for group, names in silent.items() for name in names]
-    told += [(group, name) for group, own in adapter.silent_models() for name in as_names(own)]
+    told += [(group, name) for group, names in adapter.silent_models() for name in names]
     groups = adapter.groups()
     for group, name in told:
         for known in (group, name):

@@ -1,0 +1,1 @@
+"""LiteLLM's Router: taken over and given back, asked by its entry points, and rebuilt in another process."""

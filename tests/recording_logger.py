@@ -1,0 +1,85 @@
+"""A real LiteLLM logger, which keeps what it is told of each call."""
+
+import asyncio
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from litellm.integrations.custom_logger import CustomLogger
+
+PATIENCE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedCall:
+    """What LiteLLM told of one call."""
+
+    ok: bool
+    kwargs: dict[str, Any]
+
+    @property
+    def model(self) -> str:
+        """The provider's name of the model."""
+        return str(self.kwargs["model"])
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """LiteLLM's StandardLoggingPayload."""
+        payload: dict[str, Any] = self.kwargs["standard_logging_object"]
+        return payload
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The call's metadata as the Router has it."""
+        metadata: dict[str, Any] = self.kwargs["litellm_params"]["metadata"]
+        return metadata
+
+    @property
+    def mark(self) -> Any:
+        """LiteLLM's own mark of a mirrored call; None where there is none."""
+        return self.payload["metadata"].get("is_silent_experiment")
+
+
+class RecordingLogger(CustomLogger):
+    """Keeps every success and failure that LiteLLM tells it of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[LoggedCall] = []
+        self._news = threading.Condition()
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self._keep(True, kwargs)
+
+    def log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self._keep(False, kwargs)
+
+    async def async_log_success_event(
+        self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        self._keep(True, kwargs)
+
+    async def async_log_failure_event(
+        self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        self._keep(False, kwargs)
+
+    def _keep(self, ok: bool, kwargs: Any) -> None:
+        with self._news:
+            self.calls.append(LoggedCall(ok, kwargs))
+            self._news.notify_all()
+
+    def of(self, drive: Any, model: str, count: int = 1) -> list[LoggedCall]:
+        """The calls of a model, once so many of them have been logged."""
+
+        def wait() -> list[LoggedCall]:
+            with self._news:
+                enough = self._news.wait_for(lambda: len(self._of(model)) >= count, PATIENCE_S)
+                assert enough, [call.model for call in self.calls]
+                return self._of(model)
+
+        # LiteLLM tells of awaited calls on their loop, which must run meanwhile
+        return drive.run(asyncio.to_thread(wait)) if drive.is_async else wait()
+
+    def _of(self, model: str) -> list[LoggedCall]:
+        return [call for call in self.calls if call.model == model]
