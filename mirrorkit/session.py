@@ -15,12 +15,12 @@ from typing import Any, Self
 
 import polars as pl
 
-from mirrorkit.capture.router.adapter import Adapter, CallType, warm_up
 from mirrorkit.capture.batch import arun_all, read_requests, run_all
 from mirrorkit.capture.judge import Claims
 from mirrorkit.capture.lifetime import NO_POLARS, at_exit, at_fork, runs
 from mirrorkit.capture.mirror import Isolation, Mirror
 from mirrorkit.capture.policy import Funnel, Policy
+from mirrorkit.capture.router.adapter import Adapter, warm_up
 from mirrorkit.capture.router.settings import (
     SilentModel,
     check_callable,
@@ -30,19 +30,18 @@ from mirrorkit.capture.router.settings import (
 )
 from mirrorkit.capture.underway import UnderWay
 from mirrorkit.compare.looked import Looked
-from mirrorkit.errors import MirrorWarning, SessionClosed, UnsupportedCall
+from mirrorkit.errors import MirrorWarning, SessionClosed
 from mirrorkit.judging import Judging
 from mirrorkit.notebook import loops
 from mirrorkit.notebook.progress import progress as progress_bar
 from mirrorkit.records import Pair, Request
+from mirrorkit.router_calls import RouterCalls
 from mirrorkit.store.frame import FrameStore
 from mirrorkit.store.journal import Journal
 from mirrorkit.watching import Watching
 
-_MIRRORED = "completion, acompletion, embedding, aembedding, responses, aresponses"
 
-
-class MirrorSession(Judging, Watching):
+class MirrorSession(RouterCalls, Judging, Watching):
     """Wraps a Router with mirroring, and records every primary and silent pair.
 
     Call it as you call the Router: the answers are the Router's own, and each request is also sent, in the
@@ -167,35 +166,6 @@ class MirrorSession(Judging, Watching):
 
     def _keep(self, pair: Pair) -> None:
         self._store.append(pair)
-
-    @property
-    def router(self) -> Any:
-        """The Router itself, for calls that are not to be mirrored."""
-        return self._mirror.adapter.router
-
-    def completion(self, model: str, messages: Any, **kwargs: Any) -> Any:
-        """`Router.completion`, mirrored: a chat answer, or with `stream=True` an iterator of its chunks."""
-        return self._call("completion", {"model": model, "messages": messages, **kwargs})
-
-    async def acompletion(self, model: str, messages: Any, **kwargs: Any) -> Any:
-        """`Router.acompletion`, mirrored."""
-        return await self._acall("completion", {"model": model, "messages": messages, **kwargs})
-
-    def embedding(self, model: str, input: Any, **kwargs: Any) -> Any:
-        """`Router.embedding`, mirrored."""
-        return self._call("embedding", {"model": model, "input": input, **kwargs})
-
-    async def aembedding(self, model: str, input: Any, **kwargs: Any) -> Any:
-        """`Router.aembedding`, mirrored."""
-        return await self._acall("embedding", {"model": model, "input": input, **kwargs})
-
-    def responses(self, model: str, input: Any, **kwargs: Any) -> Any:
-        """`Router.responses`, mirrored."""
-        return self._call("responses", {"model": model, "input": input, **kwargs})
-
-    async def aresponses(self, model: str, input: Any, **kwargs: Any) -> Any:
-        """`Router.aresponses`, mirrored."""
-        return await self._acall("responses", {"model": model, "input": input, **kwargs})
 
     def run(
         self,
@@ -373,23 +343,6 @@ class MirrorSession(Judging, Watching):
     def __repr__(self) -> str:
         told = self._mirror.told(self.funnel, len(self._store), self.under_way)
         return f"<MirrorSession {'closed' if self._closed else 'open'}: {', '.join(told)}>"
-
-    def __getattr__(self, name: str) -> Any:
-        mirror = self.__dict__.get("_mirror")
-        if mirror is not None and not name.startswith("_") and hasattr(mirror.adapter.router, name):
-            raise UnsupportedCall(
-                f"session.{name} is not mirrored (mirrored are {_MIRRORED}): "
-                f"use session.router.{name} to reach the Router itself, unmirrored."
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def _call(self, call_type: CallType, kwargs: dict[str, Any]) -> Any:
-        self._check_open()
-        return self._mirror.call(call_type, kwargs)
-
-    async def _acall(self, call_type: CallType, kwargs: dict[str, Any]) -> Any:
-        self._check_open()
-        return await self._mirror.acall(call_type, kwargs)
 
     def _check_open(self) -> None:
         if self._closed:

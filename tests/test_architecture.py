@@ -21,7 +21,7 @@ FLOORS = (
     ("notebook",),
     ("comparison",),
     ("recording",),
-    ("judging", "watching"),
+    ("judging", "watching", "router_calls"),
     ("session",),
     ("demo", "__init__"),
     ("__main__",),
@@ -30,7 +30,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # which files alone may know a package
 HOMES = {
-    "litellm": ("capture/router/adapter.py", "capture/router/blueprint.py", "capture/observe.py"),
+    "litellm": ("capture/router/", "capture/observe.py"),
     "openai": ("capture/router/adapter.py", "capture/observe.py"),
     "plotly": ("notebook/", "comparison.py"),
     "ipywidgets": ("notebook/",),

@@ -17,6 +17,7 @@ class Books:
 
     def __init__(self, budget_usd: float | None) -> None:
         self._counts: Counter[str] = Counter()
+        self._call_types: Counter[str] = Counter()
         self.spending = Spending(budget_usd)
         self.faults = 0
         self.last_fault: str | None = None
@@ -34,13 +35,24 @@ class Books:
         with self._lock:
             self._counts[outcome] += 1
 
+    def count_not_mirrored(self, call_type: str) -> None:
+        """Count a request of a call type that is not mirrored."""
+        with self._lock:
+            self._counts.update(("opened", "not_mirrored"))
+            self._call_types[call_type] += 1
+
     @property
     def funnel(self) -> Funnel:
         """How many requests came in, and what became of them."""
         with self._lock:
-            settled = dict(self._counts)
+            settled, call_types = dict(self._counts), dict(self._call_types)
         opened = settled.pop("opened", 0)
-        return Funnel(requests=opened, under_way=opened - sum(settled.values()), **settled)
+        return Funnel(
+            requests=opened,
+            under_way=opened - sum(settled.values()),
+            not_mirrored_by_call_type=call_types,
+            **settled,
+        )
 
     def reserve(self, expected: Sequence[float]) -> bool:
         """Set aside what a request's silent calls will cost, all or none; False if the budget is spent."""

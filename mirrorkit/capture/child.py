@@ -35,15 +35,23 @@ def main() -> None:
     # a service manager asks all processes to end: the parent, which may have calls to finish, is asked too
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    orders, say = _pipes()
+    asyncio.run(_serve(*_pipes()))
+
+
+async def _serve(orders: IO[bytes], say: Say) -> None:
+    """Be set up, within the loop that some of what a Router holds is bound to; and serve."""
+    secrets = frozenset(value for name, value in os.environ.items() if is_secret_variable(name))
     try:
-        _, plan = frames.read(orders) or (frames.NO_ORDER, b"")
-        serving = _Serving(frames.unpack(plan), say)
-    except BaseException as error:
-        say(frames.Failed(_words(error)))
+        _, data = frames.read(orders) or (frames.NO_ORDER, b"")
+        plan: frames.Plan = frames.unpack(data)
+        secrets |= plan.blueprint.secrets()
+        serving = _Serving(plan, say)
+    except BaseException as error:  # what LiteLLM and modules of the user's raise, who may also exit
+        # the user is shown it as it is
+        say(frames.Failed(Scrubber(secrets).error(_words(error)) or ""))
         raise SystemExit(1) from None
     say(frames.Ready())
-    asyncio.run(serving.serve(orders))
+    await serving.serve(orders)
 
 
 def _pipes() -> tuple[IO[bytes], Say]:
@@ -77,7 +85,10 @@ class _Serving:
     def __init__(self, plan: frames.Plan, say: Say) -> None:
         self._say = say
         self._policy = plan.policy
-        self._adapter = Adapter(plan.blueprint.build())
+        router = plan.blueprint.build()
+        self._adapter = Adapter(router)
+        self._entry = EntryPoints(router)
+        self._models = _by_id(plan.blueprint.model_list)
         # what is said here is made safe by the parent, which has the user's `redact`
         self._recorder = Recorder(Pricer(self._adapter.model_info), Scrubber(), self._fault)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,16 +117,28 @@ class _Serving:
             if isinstance(message, frames.Stop):
                 loop.call_soon_threadsafe(stopped.set)
                 return
-            loop.call_soon_threadsafe(self._serve, message.model_list)
+            loop.call_soon_threadsafe(self._renew, message.model_list)
         # the parent is gone, and nobody would hear how the calls end
         os._exit(1)
 
-    def _serve(self, model_list: Sequence[Mapping[str, Any]]) -> None:
-        """The Router's deployments are these from now on."""
+    def _renew(self, model_list: Sequence[Mapping[str, Any]]) -> None:
+        """The Router's deployments are these from now on; without those that cannot be built."""
+        models = _by_id(model_list)
+        for own_id, deployment in models.items():
+            if deployment != self._models.get(own_id):
+                self._change(deployment, upsert=[deployment])
+        for own_id, deployment in self._models.items():
+            if own_id not in models:
+                self._change(deployment, delete=[own_id])
+        self._models = models
+
+    def _change(self, deployment: Mapping[str, Any], **change: Any) -> None:
+        # one at a time: one that cannot be built takes none of the others with it
         try:
-            self._adapter.router.set_model_list([dict(deployment) for deployment in model_list])
-        except Exception as fault:  # LiteLLM raises what it likes
-            self._fault(fault)
+            self._entry.change(**change)
+        except Exception as error:  # LiteLLM raises what it likes
+            name = deployment["model_name"]
+            self._fault(MirrorError(f"deployment {name!r} cannot be changed here ({_words(error)})"))
 
     def _take(self, ticket: int, order: bytes) -> None:
         task = asyncio.get_running_loop().create_task(self._make(ticket, order))
@@ -154,6 +177,10 @@ class _Serving:
 
     def _fault(self, error: BaseException) -> None:
         self._say(frames.Fault(_words(error)))
+
+
+def _by_id(model_list: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {str(deployment["model_info"]["id"]): deployment for deployment in model_list}
 
 
 def _words(error: BaseException) -> str:

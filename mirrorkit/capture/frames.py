@@ -4,7 +4,7 @@ import os
 import pickle
 import selectors
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -42,9 +42,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The Router's deployments are others now."""
+    """The Router's deployments are these now."""
 
-    model_list: Sequence[Any]
+    model_list: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,24 @@ def pack_plan(plan: Plan) -> bytes:
     try:
         return pack(plan)
     except Exception as error:  # whatever an object's own way of being copied raises
-        raise ConfigError(
-            f'isolation="process": {culprit(plan.blueprint)} cannot be taken along to the child process '
-            f'({type(error).__name__}): give plain values, or use isolation="shared".'
-        ) from None
+        raise _stays_here(culprit(plan.blueprint.named()), error) from None
+
+
+def pack_models(deployments: Iterable[Mapping[str, Any]]) -> bytes:
+    """The deployments as bytes; raises ConfigError that names what cannot be taken along."""
+    models = Models(silenced(deployments))
+    try:
+        return pack(models)
+    except Exception as error:  # whatever an object's own way of being copied raises
+        raise _stays_here(culprit(parameters_of(models.model_list)), error) from None
+
+
+def _stays_here(name: str, error: Exception) -> ConfigError:
+    # not the error's text, which may hold the value, a key among it
+    return ConfigError(
+        f'isolation="process": {name} cannot be taken along to the child process '
+        f'({type(error).__name__}): give plain values, or use isolation="shared".'
+    )
 
 
 def unpack(data: bytes) -> Any:

@@ -128,6 +128,18 @@ class Mirror:
             raise
         return exchange.answered(answer, MirroredStream)
 
+    def forward(self, call_type: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Have the Router make a call of a type that is not mirrored, blocking."""
+        self.books.count_not_mirrored(call_type)
+        with self.room.primary():
+            return self.adapter.entry.method(call_type)(*args, **kwargs)
+
+    async def aforward(self, call_type: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The same, awaiting."""
+        self.books.count_not_mirrored(call_type)
+        with self.room.primary():
+            return await self.adapter.entry.method(f"a{call_type}")(*args, **kwargs)
+
     async def acall(self, call_type: CallType, kwargs: dict[str, Any]) -> Any:
         """The same, awaiting; the mirror runs on the caller's loop."""
         method = self.adapter.method(call_type, is_async=True)
@@ -166,7 +178,7 @@ class Mirror:
         secrets = self.adapter.secrets()
         self.books.mask(secrets)
         self._recorder = Recorder(
-            Pricer(self.adapter.model_info),
+            Pricer(self.adapter.model_info, self.books.fault),
             Scrubber(secrets, self._redact, self.books.fault),
             self.books.fault,
         )

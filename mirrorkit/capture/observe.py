@@ -8,6 +8,7 @@ from typing import Any
 
 import litellm
 
+from mirrorkit.capture.anthropic_messages import as_chat, is_message
 from mirrorkit.capture.retry_after import retry_after_s
 from mirrorkit.records import Call, Status, UsageSource
 
@@ -59,11 +60,17 @@ class Usage:
 class Pricer:
     """What a call cost by LiteLLM's price table; a model without a price has no cost, not a cost of 0.
 
-    `model_info(deployment_id, model)` is the Router's own reading of its price table.
+    `model_info(deployment_id, model)` is the Router's own reading of its price table; `on_fault` hears of a
+    price that cannot be worked out although the model has one.
     """
 
-    def __init__(self, model_info: Callable[[str, str], Any]) -> None:
+    def __init__(
+        self,
+        model_info: Callable[[str, str], Mapping[str, Any]],
+        on_fault: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
         self._model_info = model_info
+        self._on_fault = on_fault
         self._priced: dict[tuple[str | None, str | None], bool] = {}
 
     def call(self, seen: Seen, request: Any, tools: Any, call_type: str) -> Call:
@@ -91,11 +98,18 @@ class Pricer:
             cached_input_tokens=None if usage is None else usage.cached_input_tokens,
             reasoning_tokens=None if usage is None else usage.reasoning_tokens,
             usage_source=None if usage is None else usage.source,
-            cost_usd=self._cost(seen, usage),
+            cost_usd=self._safe_cost(seen, usage),
             output=seen.output,
             tool_calls=json.dumps(calls, ensure_ascii=False) if calls else None,
             finish_reason=seen.finish_reason,
         )
+
+    def _safe_cost(self, seen: Seen, usage: Usage | None) -> float | None:
+        try:
+            return self._cost(seen, usage)
+        except Exception as fault:  # whatever LiteLLM raises: the rest of the row is known all the same
+            self._on_fault(fault)
+            return None
 
     def _cost(self, seen: Seen, usage: Usage | None) -> float | None:
         if seen.status not in ("ok", "abandoned") or not self._is_priced(
@@ -117,10 +131,7 @@ class Pricer:
     def _read_price(self, deployment_id: str | None, model: str | None) -> bool:
         if deployment_id is None or model is None:
             return False
-        try:
-            info = self._model_info(deployment_id, model) or {}
-        except Exception:  # LiteLLM raises bare exceptions for models that it does not know
-            return False
+        info = self._model_info(deployment_id, model)
         return any("cost" in name and isinstance(price, int | float) for name, price in info.items())
 
     def _cost_of(self, seen: Seen, usage: Usage) -> float | None:
@@ -135,6 +146,7 @@ class Pricer:
                 total_tokens=usage.input_tokens + usage.output_tokens,
                 # they have a price of their own
                 prompt_tokens_details={"cached_tokens": usage.cached_input_tokens or 0},
+                cache_creation_input_tokens=field_of(raw, "cache_creation_input_tokens") or 0,
             )
         own_price = any(
             "cost" in name and price is not None
@@ -150,7 +162,7 @@ class Pricer:
                     router_model_id=seen.deployment_id,
                 )
             )
-        except Exception:  # no price for this model after all
+        except litellm.exceptions.ModelNotMappedError:  # no price for this model after all
             return None
 
     def _base_model(self, seen: Seen) -> str | None:
@@ -160,6 +172,8 @@ class Pricer:
 
 def content_of(answer: Any) -> dict[str, Any]:
     """Text, tool calls, finish reason and usage of a whole answer of any call type."""
+    if is_message(answer):
+        answer = as_chat(answer)
     if isinstance(answer, litellm.EmbeddingResponse):
         # vectors of two models lie in two spaces: their number and length are what compares
         vectors = [field_of(item, "embedding") for item in answer.data or ()]

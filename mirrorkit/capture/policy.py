@@ -1,7 +1,7 @@
 """What is mirrored and what is not: pure decisions, and the counts of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from math import inf
 from typing import Any, Literal
@@ -9,7 +9,14 @@ from typing import Any, Literal
 from mirrorkit.errors import ConfigError
 
 Reason = Literal[
-    "sampled_out", "filtered", "over_budget", "saturated", "no_silent_model", "cancelled", "faulted"
+    "sampled_out",
+    "filtered",
+    "over_budget",
+    "saturated",
+    "no_silent_model",
+    "not_mirrored",
+    "cancelled",
+    "faulted",
 ]
 
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
@@ -87,8 +94,9 @@ def _whole(name: str, value: object, least: int | None) -> None:
 class Funnel:
     """How many requests came in, how many were mirrored, and why the others were not.
 
-    `requests` is the sum of the others. `faulted` counts those that a fault of mirrorkit's or of a `where`
-    filter kept from being mirrored; `under_way` those whose primary has not settled yet.
+    `requests` is the sum of the others. `not_mirrored` counts those of call types that are only passed on to
+    the Router, which `not_mirrored_by_call_type` names; `faulted` those that a fault of mirrorkit's or of a
+    `where` filter kept from being mirrored; `under_way` those whose primary has not settled yet.
     """
 
     requests: int = 0
@@ -98,9 +106,11 @@ class Funnel:
     over_budget: int = 0
     saturated: int = 0
     no_silent_model: int = 0
+    not_mirrored: int = 0
     cancelled: int = 0
     faulted: int = 0
     under_way: int = 0
+    not_mirrored_by_call_type: Mapping[str, int] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> int:
         return self.as_dict()[name]
@@ -111,7 +121,7 @@ class Funnel:
         >>> Funnel(requests=3, mirrored=2, filtered=1)["mirrored"]
         2
         """
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "not_mirrored_by_call_type"}
 
 
 def cost_by_tokens(price: tuple[float, float], tokens: tuple[int, int] | None) -> float | None:

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from time import monotonic
 from typing import IO, Any
 
 from mirrorkit.capture import frames
 from mirrorkit.capture.scrub import is_secret_variable
+from mirrorkit.errors import ConfigError
 from mirrorkit.records import Call
 
 _NICE = 15
@@ -24,6 +25,8 @@ _HOPELESS = 3
 _SHORT_LIFE_S = 60.0
 _PATIENCE_S = 15.0
 
+_START_S = 30.0
+"""How long a child that starts is waited for: some seconds are enough where the machine is not busy."""
 _STARTING_S = 0.05
 """Seconds between questions whether the child is up."""
 
@@ -65,6 +68,7 @@ class Remote:
         self._given: set[int] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
+        self._refused = False
         self._failures = 0
         self._short_lives = 0
         self._why = ""
@@ -97,6 +101,26 @@ class Remote:
     def wait_s(self) -> float:
         """0 where an order can be carried out or refused now, else seconds until it is time to ask again."""
         return 0.0 if self._ready or self._closing or self._failures >= _HOPELESS else _STARTING_S
+
+    def wait_until_ready(self, timeout_s: float = _START_S) -> None:
+        """Wait for the first child; one that is not up in time goes on starting.
+
+        Raises:
+            ConfigError: it cannot be set up, and none is started any more.
+        """
+        with self._changed:
+            self._changed.wait_for(self._is_decided, timeout_s)
+            failed, why = not self._ready and self._is_decided() and not self._closing, self._why
+        if failed:
+            self.close(wait=False)
+            raise ConfigError(
+                f'isolation="process": the child process cannot be set up ({why}). Mend that, or use '
+                'isolation="shared".'
+            )
+
+    def _is_decided(self) -> bool:
+        # one that dies without a word may have been killed: the next one may do better
+        return self._ready or self._closing or self._refused or self._failures >= _HOPELESS
 
     def started(self) -> None:
         """An order is about to come: nothing to do."""
@@ -131,9 +155,13 @@ class Remote:
             self._piping.release()
         return True
 
-    def models(self, model_list: Sequence[Any]) -> None:
+    def models(self, deployments: Iterable[Mapping[str, Any]]) -> None:
         """Tell the child that the Router's deployments are others now."""
-        frame = frames.framed(frames.pack(frames.Models(model_list)))
+        try:
+            frame = frames.framed(frames.pack_models(deployments))
+        except ConfigError as fault:
+            self._on_fault(fault)
+            return
         with self._changed:
             self._wait_for_feeding(frames.NO_ORDER, frame)
 
@@ -233,10 +261,12 @@ class Remote:
             elif isinstance(message, frames.Ready):
                 _idle(process.pid)
                 with self._changed:
-                    self._ready, self._failures = True, 0
+                    self._ready, self._refused, self._failures = True, False, 0
                     self._changed.notify_all()
             elif isinstance(message, frames.Failed):
-                self._why = message.why
+                with self._changed:
+                    self._why, self._refused = message.why, True
+                    self._changed.notify_all()
             elif isinstance(message, frames.Fault):
                 self._on_fault(RuntimeError(f"in the child process: {message.text}"))
 
@@ -279,8 +309,10 @@ class Remote:
 
     def _failed(self, why: str) -> None:
         """The child could not be set up: said once it is hopeless, as those who wait would wait for ever."""
-        self._why = why
-        self._failures += 1
+        with self._changed:
+            self._why = why
+            self._failures += 1
+            self._changed.notify_all()
         self._on_fault(ChildProcessError(f"the child process did not start: {why}"))
         if self._failures >= _HOPELESS:
             self._lose(tuple(self._heard), f"the child process does not start: {why}")

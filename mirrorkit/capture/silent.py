@@ -25,6 +25,7 @@ from mirrorkit.records import CONTROL
 # LiteLLM's own time-out comes first, so that its loggers hear of it; this backstop ends what trickles on.
 _BACKSTOP_S = 0.2
 SILENT_TAG = "is_silent_experiment"
+_ONE_LOOP = threading.Lock()
 
 # LiteLLM keeps one of these for each call: with the primary's, one log entry would overwrite the other.
 _LOGGING = ("litellm_call_id", "litellm_logging_obj", "standard_logging_object")
@@ -240,6 +241,9 @@ class SilentCall:
         """Make the call, blocking; nothing where it was made already, on a loop that then stood still."""
         if self._done:
             return
+        if not self._asked.endpoint.blocks:
+            self._run_awaited()
+            return
         watch, stream = Watch({}), None
         try:
             watch, kwargs = self._begin()
@@ -256,6 +260,15 @@ class SilentCall:
         except BaseException as error:
             seen = watch.failed(error, stream)
         self._finish(seen, watch.started)
+
+    def _run_awaited(self) -> None:
+        """Make a call that can only be awaited, after the caller's loop has ended."""
+        # LiteLLM logs on one loop at a time
+        with _ONE_LOOP:
+            try:
+                asyncio.run(self.arun())
+            except asyncio.CancelledError as error:
+                self._finish(Watch({}).failed(error), None)
 
     async def arun(self) -> None:
         """Make the call, awaiting."""

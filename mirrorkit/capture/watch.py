@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
+from mirrorkit.capture.anthropic_messages import MessageStream, as_chat
 from mirrorkit.capture.observe import (
     Seen,
     Usage,
@@ -47,6 +48,7 @@ class Watch:
         self._usage: Usage | None = None
         self._model: str | None = None
         self._final: Any = None
+        self._message: MessageStream | None = None
 
     @property
     def picked(self) -> str | None:
@@ -63,6 +65,9 @@ class Watch:
             self._on_fault(fault)
 
     def _note(self, chunk: Any) -> None:
+        if isinstance(chunk, bytes | str):
+            self._note_bytes(chunk)
+            return
         choices = field_of(chunk, "choices")
         if choices is None and isinstance(kind := field_of(chunk, "type"), str):
             self._event(str(getattr(kind, "value", kind)), chunk)
@@ -81,6 +86,13 @@ class Watch:
                 self._note_tool(index, piece)
             if self._first is None and (text or pieces or field_of(delta, "reasoning_content")):
                 self._first = self._clock()
+
+    def _note_bytes(self, chunk: bytes | str) -> None:
+        # the streams of Anthropic's messages are its own bytes
+        self._message = self._message or MessageStream()
+        self._message.feed(chunk)
+        if self._first is None and self._message.begun:
+            self._first = self._clock()
 
     def _note_tool(self, choice: int, piece: Any) -> None:
         function, at = field_of(piece, "function"), field_of(piece, "index")
@@ -130,8 +142,9 @@ class Watch:
             return Seen(status, self._clock() - self.started, error=error, deployment_id=self.picked)
 
     def _stream_seen(self, status: Status, stream: Any, error: BaseException | None = None) -> Seen:
-        if self._final is not None:
-            content = content_of(self._final)
+        whole = self._final if self._message is None else as_chat(self._message.message)
+        if whole is not None:
+            content = content_of(whole)
         else:
             texts = ["".join(parts) for _, parts in sorted(self._texts.items())]
             content = {

@@ -297,10 +297,15 @@ def ask_of(body: Mapping[str, Any]) -> Ask:
         prompt="\n".join(f"{role}: {text}" for role, text in turns),
         question=question,
         schema=_answer_schema(body, question),
-        tools=tuple((tool["name"], tool.get("parameters") or {}) for tool in tools if "name" in tool),
+        tools=tuple((tool["name"], _parameters(tool)) for tool in tools if "name" in tool),
         tool_choice="none" if last in ("tool", "function_call_output") else _tool_choice(body),
         max_tokens=limit,
     )
+
+
+def _parameters(tool: Mapping[str, Any]) -> Any:
+    # Anthropic has a name of its own for them
+    return tool.get("parameters") or tool.get("input_schema") or {}
 
 
 def _turns(body: Mapping[str, Any]) -> list[tuple[str, str]]:

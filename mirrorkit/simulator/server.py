@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from mirrorkit.errors import ConfigError, MirrorError
+from mirrorkit.simulator.messages import messages
 from mirrorkit.simulator.models import SimulatedModel, drawn_fault, slowness, worded_anew
 from mirrorkit.simulator.wire import (
     Outcome,
@@ -283,6 +284,7 @@ class Simulator(Endpoint):
             ("/v1/chat/completions", chat),
             ("/v1/responses", responses),
             ("/v1/embeddings", embeddings),
+            ("/v1/messages", messages),
         ):
             app.router.add_post(path, self._handler(answer))
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_S)
@@ -340,7 +342,8 @@ class Simulator(Endpoint):
             return self._counts[model]
 
     def _refusal(self, request: "web.Request", model: str, body: Mapping[str, Any] | None) -> Refusal | None:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        own = request.headers.get("x-api-key", "")  # Anthropic's
+        given = request.headers.get("Authorization", own).removeprefix("Bearer ")
         if given != self.api_key:
             # echoed as a careless provider would, so that tests see whether it is kept out of records
             return Refusal(401, f"Incorrect API key provided: {given}.", code="invalid_api_key")

@@ -90,7 +90,7 @@ class Outcome:
     closing: bytes = b""
 
 
-def _answers(turn: Turn, limit: int = 1) -> tuple[int, list[Answer]]:
+def answers_to(turn: Turn, limit: int = 1) -> tuple[int, list[Answer]]:
     """The tokens of the prompt, and the answers to it."""
     ask = ask_of(turn.body)
     count = turn.body.get("n") or 1
@@ -116,7 +116,7 @@ def _scripted_answer(reply: Reply) -> Answer | None:
     return Answer(reply.text, calls, "tool_calls" if calls else "stop")
 
 
-def _pieces(text: str) -> list[tuple[float, str]]:
+def pieces(text: str) -> list[tuple[float, str]]:
     """A text word by word, the space before each kept, with the tokens each takes."""
     ends = [i for i in range(1, len(text)) if text[i].isspace() and not text[i - 1].isspace()]
     return [
@@ -126,13 +126,14 @@ def _pieces(text: str) -> list[tuple[float, str]]:
     ]
 
 
-def _cut_up(text: str, size: int = 12) -> Iterator[str]:
+def cut_up(text: str, size: int = 12) -> Iterator[str]:
+    """A text in pieces of a size, as JSON is streamed."""
     return (text[i : i + size] for i in range(0, len(text), size))
 
 
 def chat(turn: Turn) -> Outcome:
     """The reply of /v1/chat/completions; raises as `ask_of` for a body of another shape."""
-    asked, answers = _answers(turn, limit=128)
+    asked, answers = answers_to(turn, limit=128)
     written = sum(answer.tokens for answer in answers) + turn.reply.reasoning_tokens
     usage = turn.usage(
         {
@@ -191,13 +192,13 @@ def _chat_deltas(
     turn: Turn, index: int, answer: Answer
 ) -> Iterator[tuple[float, dict[str, Any], str | None]]:
     yield 0, {"role": "assistant", "content": "" if answer.text is not None else None}, None
-    for tokens, piece in _pieces(answer.text or ""):
+    for tokens, piece in pieces(answer.text or ""):
         yield tokens, {"content": piece}, None
     for j, call in enumerate(answer.tool_calls):
         function = {"name": call.name, "arguments": ""}
         start = {"index": j, "id": f"call_{turn.id}-{index}-{j}", "type": "function", "function": function}
         yield len(call.name) / 4, {"tool_calls": [start]}, None
-        for piece in _cut_up(call.arguments):
+        for piece in cut_up(call.arguments):
             delta = {"index": j, "function": {"arguments": piece}}
             yield len(piece) / 4, {"tool_calls": [delta]}, None
     yield 0, {}, answer.finish_reason
@@ -205,7 +206,7 @@ def _chat_deltas(
 
 def responses(turn: Turn) -> Outcome:
     """The reply of /v1/responses; raises as `ask_of` for a body of another shape."""
-    asked, (answer,) = _answers(turn)
+    asked, (answer,) = answers_to(turn)
     written = answer.tokens + turn.reply.reasoning_tokens
     usage = turn.usage(
         {
@@ -297,7 +298,7 @@ def _item_events(index: int, item: dict[str, Any]) -> list[tuple[float, dict[str
             (0, {"type": "response.content_part.added", **at, "part": _text_part("")}),
             *(
                 (tokens, {"type": "response.output_text.delta", **at, "delta": piece, "logprobs": []})
-                for tokens, piece in _pieces(text)
+                for tokens, piece in pieces(text)
             ),
             (0, {"type": "response.output_text.done", **at, "text": text, "logprobs": []}),
             (0, {"type": "response.content_part.done", **at, "part": _text_part(text)}),
@@ -306,7 +307,7 @@ def _item_events(index: int, item: dict[str, Any]) -> list[tuple[float, dict[str
         arguments, kind = item["arguments"], "response.function_call_arguments"
         started["arguments"] = ""
         inner = [
-            *((len(p) / 4, {"type": f"{kind}.delta", **at, "delta": p}) for p in _cut_up(arguments)),
+            *((len(p) / 4, {"type": f"{kind}.delta", **at, "delta": p}) for p in cut_up(arguments)),
             (0, {"type": f"{kind}.done", **at, "name": item["name"], "arguments": arguments}),
         ]
     return [

@@ -16,9 +16,9 @@ from mirrorkit.capture.router.config import Config, as_names, read_config
 from mirrorkit.capture.router.entry_points import EntryPoints, constructor_arguments
 from mirrorkit.capture.router.silent_models import SilentModels
 from mirrorkit.capture.scrub import Scrubber, is_secret_variable, secrets_in
-from mirrorkit.errors import ConfigError
+from mirrorkit.errors import ConfigError, UnsupportedCall
 
-CallType = Literal["completion", "embedding", "responses"]
+CallType = Literal["completion", "embedding", "responses", "anthropic_messages"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,13 @@ class Endpoint:
     """the keyword that carries messages or input"""
     metadata: str
     """the keyword of LiteLLM's own metadata"""
+    blocks: bool = True
+    """whether the Router has a blocking method for it"""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The names of the Router's methods, blocking and awaited."""
+        return ((self.call_type,) if self.blocks else ()) + (f"a{self.call_type}",)
 
 
 ENDPOINTS: Mapping[CallType, Endpoint] = {
@@ -37,7 +44,15 @@ ENDPOINTS: Mapping[CallType, Endpoint] = {
     "embedding": Endpoint("embedding", payload="input", metadata="metadata"),
     # `metadata` is a parameter of the responses API itself
     "responses": Endpoint("responses", payload="input", metadata="litellm_metadata"),
+    "anthropic_messages": Endpoint(
+        "anthropic_messages", payload="messages", metadata="litellm_metadata", blocks=False
+    ),
 }
+
+ENTRY_POINTS = frozenset(
+    {"registry", "settings", "health", "select", "apply", "aapply", "observe", "register_plugin", "retire"}
+)
+"""What a session passes on to its Router as it is: LiteLLM's way to read and change it."""
 
 
 class Adapter:
@@ -116,6 +131,23 @@ class Adapter:
     def method(self, call_type: CallType, is_async: bool) -> Callable[..., Any]:
         """The Router's method for a call type."""
         return self.entry.method(f"a{call_type}" if is_async else call_type)
+
+    def member(self, name: str) -> Any:
+        """A member of the Router that a session lacks: an entry point as it is, anything else refused.
+
+        Raises:
+            UnsupportedCall: the Router has it, but it is not mirrored.
+            AttributeError: the Router does not have it either.
+        """
+        if name in ENTRY_POINTS:
+            return self.entry.method(name)
+        if not self.entry.has(name):
+            raise AttributeError(f"neither the session nor its Router has an attribute {name!r}")
+        mirrored = ", ".join(method for endpoint in ENDPOINTS.values() for method in endpoint.methods)
+        raise UnsupportedCall(
+            f"session.{name} is not mirrored (mirrored are {mirrored}): "
+            f"use session.router.{name} to reach the Router itself, unmirrored."
+        )
 
     def model_info(self, deployment_id: str, model: str) -> Mapping[str, Any]:
         """What the price table says of a deployment; no cost in it where the model has no price."""

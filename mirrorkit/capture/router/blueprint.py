@@ -1,10 +1,11 @@
 """What of a Router and of LiteLLM's settings goes to another process, and how it is set up there."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, Self
 
 import cloudpickle
 import litellm
@@ -14,7 +15,10 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.litellm_logging import get_custom_logger_compatible_class
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
-from mirrorkit.errors import ConfigError
+from mirrorkit.capture.router.arguments import carried_arguments, unknown_arguments
+from mirrorkit.capture.router.entry_points import EntryPoints
+from mirrorkit.capture.scrub import secrets_in
+from mirrorkit.errors import ConfigError, MirrorWarning
 
 _HERE_ONLY = 'Move it to a module that can be imported, or use isolation="shared".'
 
@@ -33,19 +37,8 @@ _OBJECTS = ("client_session", "aclient_session", "secret_manager_client")
 # Settings that are more than one plain value.
 _RICH = ("credential_list",)
 _STRUCTURED = ("_params", "_settings", "_config", "_map", "headers")
-# A silent call never falls back nor answers from a cache; `timeout` is among the default parameters.
-_NOT_FOR_SILENT_CALLS = (
-    "model_list",
-    "fallbacks",
-    "default_fallbacks",
-    "context_window_fallbacks",
-    "content_policy_fallbacks",
-    "fallback_access_check",
-    "fallback_budget_check",
-    "cache_responses",
-    "alerting_config",
-    "timeout",
-)
+# What a Router puts into LiteLLM's lists for itself; its alerts are of primaries.
+_ROUTERS_OWN = ("litellm.router", "litellm.integrations.SlackAlerting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +64,11 @@ class Reference:
 class Blueprint:
     """All that a process needs to make the calls that this one would make; it holds keys."""
 
-    router_type: Any
-    """a reference to the Router's class"""
     model_list: Sequence[Mapping[str, Any]] = field(repr=False)
-    router_settings: Mapping[str, Any] = field(repr=False)
+    """the deployments, none of which mirrors by itself"""
+    arguments: Mapping[str, Any] = field(repr=False)
+    """the Router's other arguments, but for its plugins"""
+    plugins: Sequence[Any] = field(repr=False)
     litellm_settings: Mapping[str, Any] = field(repr=False)
     prices: Mapping[str, Any] = field(repr=False)
     callbacks: Mapping[str, Sequence[Any]] = field(repr=False)
@@ -83,7 +77,7 @@ class Blueprint:
     """LiteLLM's `custom_provider_map`"""
 
     def build(self) -> litellm.Router:
-        """Set LiteLLM up in this process and make the Router."""
+        """Set LiteLLM up in this process and make the Router; within a loop, as budgets need one."""
         for name, value in self.litellm_settings.items():
             setattr(litellm, name, value)
         litellm.model_cost.clear()
@@ -95,8 +89,24 @@ class Blueprint:
                 {**entry, "custom_handler": _arrived(entry["custom_handler"])} for entry in self.providers
             ]
         models = [dict(deployment) for deployment in self.model_list]
-        router: litellm.Router = _arrived(self.router_type)(model_list=models, **self.router_settings)
-        return router
+        plugins = [_arrived(plugin) for plugin in self.plugins]
+        return litellm.Router(model_list=models, plugins=plugins, **self.arguments)
+
+    def with_models(self, deployments: Iterable[Mapping[str, Any]]) -> Self:
+        """The blueprint of the Router when it has these deployments."""
+        return replace(self, model_list=silenced(deployments))
+
+    def named(self) -> Iterator[tuple[str, Any]]:
+        """Each value of the user's in it, with what to call it."""
+        yield from parameters_of(self.model_list)
+        yield from ((f"the Router's {name}", value) for name, value in self.arguments.items())
+        yield from ((f"litellm.{name}", value) for name, value in self.callbacks.items())
+
+    def secrets(self) -> frozenset[str]:
+        """The credentials in it."""
+        known = [deployment["litellm_params"] for deployment in self.model_list]
+        known += [self.arguments.get("default_litellm_params") or {}, self.litellm_settings]
+        return frozenset[str]().union(*map(secrets_in, known))
 
 
 def blueprint_of(router: litellm.Router, settings: Mapping[str, Any] | None = None) -> Blueprint:
@@ -110,10 +120,11 @@ def blueprint_of(router: litellm.Router, settings: Mapping[str, Any] | None = No
                 f'isolation="process": litellm.{name} is an object of this process, which a child process '
                 'cannot have; leave it unset, or use isolation="shared".'
             )
+    entry = EntryPoints(router)
     return Blueprint(
-        router_type=_portable(type(router), "the Router's class"),
-        model_list=router.model_list,
-        router_settings=dict(_settings_of(router) if settings is None else settings),
+        model_list=silenced(entry.deployments()),
+        arguments=carried_arguments(entry, _passed(entry) if settings is None else settings),
+        plugins=tuple(_portable(plugin, "the Router's plugins") for plugin in entry.plugins()),
         litellm_settings=dict(_plain_settings()),
         prices=litellm.model_cost,
         callbacks={name: tuple(_callbacks(name)) for name in _CALLBACKS},
@@ -121,6 +132,17 @@ def blueprint_of(router: litellm.Router, settings: Mapping[str, Any] | None = No
             {**entry, "custom_handler": _portable(entry["custom_handler"], "litellm.custom_provider_map")}
             for entry in litellm.custom_provider_map
         ),
+    )
+
+
+def silenced(deployments: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Deployments as in a model list, without their `silent_model`: the child only makes calls."""
+    return tuple(
+        {
+            **deployment,
+            "litellm_params": {k: v for k, v in deployment["litellm_params"].items() if k != "silent_model"},
+        }
+        for deployment in deployments
     )
 
 
@@ -133,12 +155,17 @@ async def flush_loggers() -> None:
             await flush()
 
 
-def _settings_of(router: litellm.Router) -> Iterator[tuple[str, Any]]:
-    """The arguments of the Router's constructor that it still knows, under their own names."""
-    for name in litellm.Router.get_valid_args():
-        if name not in _NOT_FOR_SILENT_CALLS and getattr(router, name, None) is not None:
-            yield name, getattr(router, name)
-    yield "timeout", router.default_litellm_params.get("timeout")
+def _passed(entry: EntryPoints) -> Mapping[str, Any]:
+    if (arguments := entry.arguments()) is not None:
+        return arguments
+    warnings.warn(
+        "this LiteLLM does not tell what a Router was made with: in the child process "
+        f"{', '.join(unknown_arguments())} are as by default. Give the session a model list or a config.yaml "
+        "to have them there too.",
+        MirrorWarning,
+        stacklevel=2,
+    )
+    return {}
 
 
 def _plain_settings() -> Iterator[tuple[str, Any]]:
@@ -175,7 +202,7 @@ def _is_litellms_own(callback: Any) -> bool:
     """Whether LiteLLM put it there for itself, as every Router does."""
     owner = getattr(callback, "__self__", callback)
     # a bare logger stands for one that LiteLLM's edition lacks, and does nothing
-    return type(owner).__module__.startswith("litellm.router") or type(owner) is CustomLogger
+    return type(owner).__module__.startswith(_ROUTERS_OWN) or type(owner) is CustomLogger
 
 
 def _name_of_logger(callback: Any) -> str | None:
@@ -244,18 +271,19 @@ def _arrived(value: Any) -> Any:
     return value
 
 
-def culprit(blueprint: Blueprint) -> str:
+def parameters_of(deployments: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Each parameter of these deployments, with what to call it."""
+    for deployment in deployments:
+        for key, value in deployment["litellm_params"].items():
+            yield f"{key} of deployment {deployment['model_name']!r}", value
+
+
+def culprit(named: Iterable[tuple[str, Any]]) -> str:
     """The name of what cannot be copied."""
-    named = [
-        *((f"{key} of deployment {d.get('model_name')!r}", value) for d in blueprint.model_list
-          for key, value in d.get("litellm_params", {}).items()),
-        *((f"the Router's {name}", value) for name, value in blueprint.router_settings.items()),
-        *((f"litellm.{name}", value) for name, value in blueprint.callbacks.items()),
-    ]  # fmt: skip
     for name, value in named:
         try:
             cloudpickle.dumps(value)
-        except Exception:
+        except Exception:  # whatever an object's own way of being copied raises
             return name
     return "a setting"
 

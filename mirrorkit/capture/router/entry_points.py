@@ -1,4 +1,4 @@
-"""Every use of LiteLLM's Router: its entry points, and the two private names that nothing public replaces."""
+"""Every use of LiteLLM's Router: its entry points, and the few private names that nothing public replaces."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +18,15 @@ WANTED = "litellm>=1.110.2,<2"
 # What is used of each, as a user would write it. A LiteLLM that lacks one is refused with the first session.
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "Router": ("registry", "settings", "apply", "retire"),
-    "Router.registry()": ("all", "aliases", "deployment_model_info", "deployments", "names", "resolve"),
+    "Router.registry()": (
+        "all",
+        "aliases",
+        "deployment_model_info",
+        "deployments",
+        "names",
+        "plugins",
+        "resolve",
+    ),
     "Router.settings()": ("as_dict", "default_litellm_params", "enable_tag_filtering"),
     "litellm": ("completion_cost", "model_cost", "token_counter"),
 }
@@ -95,6 +103,36 @@ class EntryPoints:
         plain = settings.as_dict()
         return plain[name] if name in plain else getattr(settings, name, None)
 
+    def arguments(self) -> Mapping[str, Any] | None:
+        """The arguments that the Router was made with, as they were passed; None where it does not tell.
+
+        No entry point tells of client_ttl, polling_interval and others: settings are what can change later.
+        """
+        config = getattr(getattr(self.router, "_core", None), "_config", None)
+        arguments = getattr(config, "arguments", None)
+        return arguments if isinstance(arguments, Mapping) else None
+
+    def plugins(self) -> list[Any]:
+        """The routing plugins, in the order in which they run."""
+        return list(self.router.registry().plugins("routing"))
+
+    def custom_strategy(self) -> object | None:
+        """The routing strategy that the user has registered; None where LiteLLM's own pick.
+
+        What `register_plugin` takes, no entry point gives back.
+        """
+        strategy = getattr(getattr(self.router, "_core", None), "_custom_strategy", None)
+        return None if type(strategy).__module__.startswith("litellm.") else strategy
+
+    def optional_checks(self) -> list[Any] | None:
+        """The optional checks that the Router makes before a call; None where it does not tell.
+
+        They can be changed while it runs, and no entry point names them.
+        """
+        if not hasattr(self.router, "optional_callbacks"):
+            return None
+        return list(self.router.optional_callbacks or ())
+
     def change(self, upsert: Iterable[Mapping[str, Any]] = (), delete: Iterable[str] = ()) -> None:
         """Add or replace deployments, given as in a model list with their ids, and remove others by id."""
         changed = [litellm.types.router.Deployment(**deployment) for deployment in upsert]
@@ -121,7 +159,7 @@ class EntryPoints:
         deployment that is added between our reading of the list and LiteLLM's taking of it would be lost.
         """
         lock = getattr(self.live, "_lock", None)
-        return lock if hasattr(lock, "__enter__") else nullcontext()
+        return lock if isinstance(lock, AbstractContextManager) else nullcontext()
 
 
 def constructor_arguments() -> tuple[str, ...]:
