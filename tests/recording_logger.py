@@ -1,4 +1,4 @@
-"""A real LiteLLM logger, which keeps what it is told of each call."""
+"""A real LiteLLM logger, which keeps what it gets of each call."""
 
 import asyncio
 import threading
@@ -12,10 +12,15 @@ PATIENCE_S = 60
 
 @dataclass(frozen=True, slots=True)
 class LoggedCall:
-    """What LiteLLM told of one call."""
+    """What a logger gets of one call."""
 
     ok: bool
     kwargs: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """LiteLLM's id of the call."""
+        return str(self.kwargs["litellm_call_id"])
 
     @property
     def model(self) -> str:
@@ -41,7 +46,7 @@ class LoggedCall:
 
 
 class RecordingLogger(CustomLogger):
-    """Keeps every success and failure that LiteLLM tells it of."""
+    """Keeps every success and failure."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,9 +70,12 @@ class RecordingLogger(CustomLogger):
         self._keep(False, kwargs)
 
     def _keep(self, ok: bool, kwargs: Any) -> None:
+        call = LoggedCall(ok, kwargs)
         with self._news:
-            self.calls.append(LoggedCall(ok, kwargs))
-            self._news.notify_all()
+            # of a blocking stream of the responses API LiteLLM logs the end twice
+            if (call.id, ok) not in {(each.id, each.ok) for each in self.calls}:
+                self.calls.append(call)
+                self._news.notify_all()
 
     def of(self, drive: Any, model: str, count: int = 1) -> list[LoggedCall]:
         """The calls of a model, once so many of them have been logged."""
@@ -78,7 +86,7 @@ class RecordingLogger(CustomLogger):
                 assert enough, [call.model for call in self.calls]
                 return self._of(model)
 
-        # LiteLLM tells of awaited calls on their loop, which must run meanwhile
+        # awaited calls are logged on their loop, which must run meanwhile
         return drive.run(asyncio.to_thread(wait)) if drive.is_async else wait()
 
     def _of(self, model: str) -> list[LoggedCall]:

@@ -85,7 +85,7 @@ class TestTheDoor:
         )
         with pytest.raises(mk.ConfigError, match="nowhere"):
             mk.MirrorSession(router)
-        assert router.model_list[0]["litellm_params"]["silent_model"] == "nowhere"
+        assert router.registry().all()[0]["litellm_params"]["silent_model"] == "nowhere"
 
     def test_no_key_that_was_put_in_the_wrong_place_is_shown(self, models: Any, sim: Any) -> None:
         for wrong in (models, {"chat": models}, models[0]):

@@ -16,8 +16,10 @@ from mirrorkit.capture.observe import Pricer
 from mirrorkit.capture.record import Recorder
 from mirrorkit.capture.router.adapter import Adapter, warm_up
 from mirrorkit.capture.router.blueprint import flush_loggers
-from mirrorkit.capture.scrub import Scrubber
+from mirrorkit.capture.router.entry_points import EntryPoints
+from mirrorkit.capture.scrub import Scrubber, is_secret_variable
 from mirrorkit.capture.silent import SilentCall
+from mirrorkit.errors import MirrorError
 
 _PARENT_CHECK_S = 1.0
 _FLUSH_S = 10.0
@@ -40,7 +42,7 @@ def main() -> None:
 
 async def _serve(orders: IO[bytes], say: Say) -> None:
     """Be set up, within the loop that some of what a Router holds is bound to; and serve."""
-    secrets = frozenset(value for name, value in os.environ.items() if is_secret_variable(name))
+    secrets = frozenset(v for k, v in os.environ.items() if is_secret_variable(k) and len(v) >= 12)
     try:
         _, data = frames.read(orders) or (frames.NO_ORDER, b"")
         plan: frames.Plan = frames.unpack(data)

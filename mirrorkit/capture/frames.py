@@ -12,7 +12,7 @@ import cloudpickle
 
 from mirrorkit.capture.exchange import Asked
 from mirrorkit.capture.policy import Policy
-from mirrorkit.capture.router.blueprint import Blueprint, culprit
+from mirrorkit.capture.router.blueprint import Blueprint, culprit, parameters_of, silenced
 from mirrorkit.errors import ConfigError
 from mirrorkit.records import Call
 

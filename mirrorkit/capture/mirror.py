@@ -344,7 +344,10 @@ class Mirror:
         Where the Router moves on to other deployments of the group by their `order`, it calls that a
         fallback, and its metadata still names the one that failed: the answer says which one it was.
         """
-        if not seen.fell_back or not self.adapter.serves(request.model_group, seen.deployment_id):
+        in_group = seen.deployment_id != picked and self.adapter.serves(
+            request.model_group, seen.deployment_id
+        )
+        if not seen.fell_back or not in_group:
             return seen, picked
         return replace(seen, fell_back=False), seen.deployment_id
 

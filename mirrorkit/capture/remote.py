@@ -25,7 +25,7 @@ _HOPELESS = 3
 _SHORT_LIFE_S = 60.0
 _PATIENCE_S = 15.0
 
-_START_S = 30.0
+_START_S = 60.0
 """How long a child that starts is waited for: some seconds are enough where the machine is not busy."""
 _STARTING_S = 0.05
 """Seconds between questions whether the child is up."""
@@ -203,12 +203,13 @@ class Remote:
             except Exception as error:
                 self._failed(f"{type(error).__name__}: {error}")
             else:
+                refusal = ""
                 try:
-                    self._hear(process)
+                    refusal = self._hear(process)
                 except Exception as fault:  # what it says makes no sense: another one may make some
                     self._on_fault(fault)
                     process.kill()
-                self._ended(process, monotonic() - began)
+                self._ended(process, monotonic() - began, refusal)
             with self._changed:
                 step = max(self._failures + self._short_lives - 1, 0)
                 pause = self._back_off_s[min(step, len(self._back_off_s) - 1)]
@@ -250,8 +251,9 @@ class Remote:
             raise
         return process
 
-    def _hear(self, process: "subprocess.Popen[bytes]") -> None:
-        raw = process.stdout
+    def _hear(self, process: "subprocess.Popen[bytes]") -> str:
+        """Hear the child until it ends; gives why it cannot be set up, if it says so."""
+        refusal, raw = "", process.stdout
         answers = io.BufferedReader(raw)  # type: ignore[type-var]
         while (frame := frames.read(answers)) is not None:
             ticket, data = frame
@@ -264,11 +266,13 @@ class Remote:
                     self._ready, self._refused, self._failures = True, False, 0
                     self._changed.notify_all()
             elif isinstance(message, frames.Failed):
+                refusal = message.why
                 with self._changed:
-                    self._why, self._refused = message.why, True
+                    self._why, self._refused = refusal, True
                     self._changed.notify_all()
             elif isinstance(message, frames.Fault):
                 self._on_fault(RuntimeError(f"in the child process: {message.text}"))
+        return refusal
 
     def _arrived(self, ticket: int, content: frames.Ended | frames.Failed) -> None:
         with self._changed:
@@ -285,7 +289,7 @@ class Remote:
         except Exception as fault:  # the thread must hear on
             self._on_fault(fault)
 
-    def _ended(self, process: "subprocess.Popen[bytes]", lived_s: float) -> None:
+    def _ended(self, process: "subprocess.Popen[bytes]", lived_s: float, refusal: str) -> None:
         """The child is gone: what it had is lost, and said to be."""
         with self._changed:
             was_ready, self._ready, self._process = self._ready, False, None
@@ -305,7 +309,7 @@ class Remote:
             self._lose(given, f"the child process that made this call {how}")
             self._short_lives = self._short_lives + 1 if lived_s < _SHORT_LIFE_S else 0
         else:
-            self._failed(self._why or how)
+            self._failed(refusal or how)
 
     def _failed(self, why: str) -> None:
         """The child could not be set up: said once it is hopeless, as those who wait would wait for ever."""

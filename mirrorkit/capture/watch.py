@@ -165,17 +165,18 @@ class Watch:
         overhead_ms = hidden.get("litellm_overhead_time_ms")
         fallbacks = headers.get("x-litellm-attempted-fallbacks")
         picked, answered_by = self.picked, hidden.get("model_id")
-        content["model"] = content.get("model") or name_of(field_of(error, "model"))
+        provider = hidden.get("custom_llm_provider") or name_of(field_of(error, "llm_provider"))
+        content["model"] = content.get("model") or _model_of(error, provider)
         return Seen(
             status=status,
             latency_s=now - self.started,
             ttft_s=None if self._first is None else self._first - self.started,
             error=error,
-            attempts=self._attempts(headers),
+            attempts=self._attempts(headers, error),
             fell_back=self._fell_back(fallbacks, error),
             cache_hit=hidden.get("cache_hit") is True if answer is not None else None,
             litellm_model=hidden.get("litellm_model_name") or self._metadata.get("deployment"),
-            provider=hidden.get("custom_llm_provider") or name_of(field_of(error, "llm_provider")),
+            provider=provider,
             deployment_id=str(answered_by)
             if answered_by
             else field_of(error, "failed_deployment_id") or picked,
@@ -186,18 +187,41 @@ class Watch:
             **content,
         )
 
-    def _attempts(self, headers: Mapping[str, Any]) -> int | None:
-        retries = self._metadata.get("attempted_retries", headers.get("x-litellm-attempted-retries"))
-        if not isinstance(retries, int):
-            # the Router counts none where it does not retry (sync responses): it tried if it picked
-            retries = 0 if self.picked is not None else None
-        fallbacks = headers.get("x-litellm-attempted-fallbacks", 0)
-        return None if retries is None else 1 + retries + (fallbacks if isinstance(fallbacks, int) else 0)
+    def _attempts(self, headers: Mapping[str, Any], error: BaseException | None) -> int | None:
+        # of the group that was asked for, and of the one that answered
+        own = _count(self._metadata.get("attempted_retries"))
+        last = _count(headers.get("x-litellm-attempted-retries"))
+        if error is not None and self._fallback_failed():
+            # how often the fallback was retried is not told
+            return None if own else 2
+        if fallbacks := _count(headers.get("x-litellm-attempted-fallbacks")):
+            return 1 + (own or 0) + fallbacks + (last or 0)
+        retries = last if own is None else own
+        # the Router counts none where it does not retry (sync responses): it tried if it picked
+        return 1 + (retries or 0) if retries is not None or self.picked is not None else None
+
+    def _fallback_failed(self) -> bool:
+        """Whether a failed call was tried on another group too: then LiteLLM counts one failure more."""
+        failures = _count(self._metadata.get("request_retry_count"))
+        retries = _count(self._metadata.get("attempted_retries"))
+        return failures is not None and retries is not None and failures > (retries + 1 if retries else 0)
 
     def _fell_back(self, fallbacks: Any, error: BaseException | None) -> bool | None:
         if isinstance(fallbacks, int):
             return fallbacks > 0
+        if error is not None and self._fallback_failed():
+            return True
         failed, picked = field_of(error, "failed_deployment_id"), self.picked
         if failed is not None and picked is not None:
             return bool(failed != picked)
         return None if error is not None else False
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _model_of(error: BaseException | None, provider: str | None) -> str | None:
+    # LiteLLM's errors name it with its provider or without, as the call was awaited or not
+    model = name_of(field_of(error, "model"))
+    return model if model is None else model.removeprefix(f"{provider}/")

@@ -20,6 +20,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import litellm
 import polars as pl
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+from litellm.router_api import ChangeSet
 
 import mirrorkit as mk
 from mirrorkit.simulator import SimulatedModel, SimulatorProcess
@@ -138,13 +139,15 @@ class LiteLLMMirror(Variant):
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        params = self._router.model_list[0]["litellm_params"]
-        params["silent_model"] = _SILENT
+        plain = self._router.registry().deployments(_PRIMARY, source="first_in_group")
+        params = plain.litellm_params.model_copy(update={"silent_model": _SILENT})
+        self._router.apply(ChangeSet(upsert=[plain.model_copy(update={"litellm_params": params})]))
         self._router.acompletion = self._counted
         try:
             yield
         finally:
-            del self._router.acompletion, params["silent_model"]
+            del self._router.acompletion
+            self._router.apply(ChangeSet(upsert=[plain]))
 
     async def settle(self) -> None:
         end = time.monotonic() + _PATIENCE_S

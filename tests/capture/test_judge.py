@@ -13,9 +13,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import mirrorkit as mk
-from mirrorkit.capture.router.adapter import Adapter
 from mirrorkit.capture.judge import Judge, pairs_to_judge
 from mirrorkit.capture.observe import Pricer
+from mirrorkit.capture.router.adapter import Adapter
 from mirrorkit.simulator import Reply
 
 JUDGE = "gpt-4.1"

@@ -1,16 +1,20 @@
 """The rules of mirroring, each kept by blocking and by awaited calls, here and in a child, over real HTTP."""
 
 import asyncio
+import contextlib
 import contextvars
 import copy
 import gc
 import json
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import litellm
 import polars as pl
 import pytest
+from litellm.router_api import ChangeSet
+from litellm.types.router import Deployment
 
 import mirrorkit as mk
 from mirrorkit.simulator import Reply
@@ -46,6 +50,27 @@ def session_on(sim: Any, silent: Any = "next", router: Any = None, **options: An
     return mk.MirrorSession(
         router or deployments(sim), silent_model=silent, isolation=ISOLATION[0], **options
     )
+
+
+def within(router: litellm.Router, around: Callable[[str], Any]) -> litellm.Router:
+    """The Router, each of whose chat calls is made within `around(model)`."""
+    completion, acompletion = router.completion, router.acompletion
+
+    def blocking(model: str, *args: Any, **kwargs: Any) -> Any:
+        with around(model):
+            return completion(model, *args, **kwargs)
+
+    async def awaited(model: str, *args: Any, **kwargs: Any) -> Any:
+        with around(model):
+            return await acompletion(model, *args, **kwargs)
+
+    router.completion, router.acompletion = blocking, awaited
+    return router
+
+
+def silent_model_of(router: litellm.Router) -> Any:
+    """What LiteLLM itself would mirror requests of the first deployment to."""
+    return router.registry().all()[0]["litellm_params"].get("silent_model")
 
 
 def row(session: mk.MirrorSession, at: int = 0) -> dict[str, Any]:
@@ -157,21 +182,18 @@ class TestOncePerRequest:
     ) -> None:
         router = litellm.Router(model_list=deployments(sim, silent_model="next"))
         session = session_on(sim, silent="next", router=router)
-        assert "silent_model" not in router.model_list[0]["litellm_params"]
+        assert not silent_model_of(router)
         drive.chat(session)
         drive.drain(session)
         assert sim.count("gpt-4o-mini") == 1
         drive.close(session)
-        assert router.model_list[0]["litellm_params"]["silent_model"] == "next"
+        assert silent_model_of(router) == "next"
 
     def test_a_deployment_added_while_the_session_is_open_is_taken_over(self, sim: Any, drive: Any) -> None:
         router = litellm.Router(model_list=deployments(sim))
         with session_on(sim, router=router) as session:
-            router.add_deployment(
-                litellm.types.router.Deployment(
-                    **sim.deployment("new", "gpt-4.1-mini", silent_model="other"), model_info={"id": "new-1"}
-                )
-            )
+            added = Deployment(**sim.deployment("new", "gpt-4.1-mini", silent_model="other"))
+            router.apply(ChangeSet(upsert=[added]))
             drive.chat(session, model="new")
             drive.drain(session)
             assert sorted(session.frame["arm"]) == ["next", "other"]
@@ -182,19 +204,17 @@ class TestOncePerRequest:
         first, second = session_on(sim, None, router), session_on(sim, None, router)
         second.completion("chat", MESSAGES)
         first.close()
-        assert "silent_model" not in router.model_list[0]["litellm_params"]
+        assert not silent_model_of(router)
         second.close()
-        assert router.model_list[0]["litellm_params"]["silent_model"] == "next"
+        assert silent_model_of(router) == "next"
         assert sim.count("gpt-4o-mini") == len(second.frame) == 1
 
-    def test_a_session_dropped_unclosed_gives_the_settings_back(self, sim: Any) -> None:
+    def test_a_session_dropped_unclosed_gives_the_settings_back(self, sim: Any, eventually: Any) -> None:
         router = litellm.Router(model_list=deployments(sim, silent_model="next"))
         session = session_on(sim, None, router)
         del session
-        params = router.model_list[0]["litellm_params"]
         # a collection that another thread is at makes this one return at once
-        assert any(gc.collect() is not None and "silent_model" in params for _ in range(100))
-        assert params["silent_model"] == "next"
+        assert eventually(lambda: gc.collect() is not None and silent_model_of(router) == "next")
 
     def test_a_request_that_is_a_silent_call_already_is_not_mirrored_again(
         self, sim: Any, drive: Any
@@ -322,23 +342,17 @@ class TestThePrimaryIsUntouched:
     def test_a_failing_primary_raises_its_own_exception_the_very_object(self, sim: Any, drive: Any) -> None:
         raised: list[BaseException] = []
 
-        class Noting(litellm.Router):
-            def completion(self, *args: Any, **kwargs: Any) -> Any:
-                try:
-                    return super().completion(*args, **kwargs)
-                except BaseException as error:
-                    raised.append(error)
-                    raise
-
-            async def acompletion(self, *args: Any, **kwargs: Any) -> Any:
-                try:
-                    return await super().acompletion(*args, **kwargs)
-                except BaseException as error:
-                    raised.append(error)
-                    raise
+        @contextlib.contextmanager
+        def noting(model: str) -> Iterator[None]:
+            try:
+                yield
+            except BaseException as error:
+                raised.append(error)
+                raise
 
         sim.script("gpt-4o", Reply(fault="400", error_message="no such thing"))
-        with session_on(sim, router=Noting(model_list=deployments(sim))) as session:
+        router = within(litellm.Router(model_list=deployments(sim)), noting)
+        with session_on(sim, router=router) as session:
             with pytest.raises(litellm.BadRequestError) as caught:
                 drive.chat(session)
             drive.drain(session)
@@ -464,14 +478,10 @@ class TestTheSilentCall:
         span = contextvars.ContextVar("span", default="none")
         seen: dict[str, str] = {}
 
-        class Noting(litellm.Router):
-            def completion(self, model: str, *args: Any, **kwargs: Any) -> Any:
-                seen[model] = span.get()
-                return super().completion(model, *args, **kwargs)
-
-            async def acompletion(self, model: str, *args: Any, **kwargs: Any) -> Any:
-                seen[model] = span.get()
-                return await super().acompletion(model, *args, **kwargs)
+        @contextlib.contextmanager
+        def noting(model: str) -> Iterator[None]:
+            seen[model] = span.get()
+            yield
 
         async def enter_span() -> None:
             span.set("the primary's")
@@ -480,7 +490,8 @@ class TestTheSilentCall:
             drive.run(enter_span())
         else:
             span.set("the primary's")
-        with session_on(sim, router=Noting(model_list=deployments(sim))) as session:
+        router = within(litellm.Router(model_list=deployments(sim)), noting)
+        with session_on(sim, router=router) as session:
             drive.chat(session)
             drive.drain(session)
         assert seen == {"chat": "the primary's", "next": "none"}
@@ -577,10 +588,10 @@ class TestTheSilentCall:
             )
             drive.drain(session)
             assert row(session)["silent_status"] == "ok"
-        primary, silent = ({k.lower(): v for k, v in r.headers.items()} for r in sim.requests)
-        assert primary["x-api-key"] == "abcdefgh"
-        assert "x-api-key" not in silent
-        assert silent["x-tenant"] == "t1"
+        primary, silent = (request.headers for request in sim.requests)
+        assert primary["X-Api-Key"] == "abcdefgh"
+        assert "X-Api-Key" not in silent
+        assert silent["X-Tenant"] == "t1"
 
     def test_it_works_where_the_router_picks_by_tags(self, sim: Any, drive: Any) -> None:
         models = [

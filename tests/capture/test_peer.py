@@ -1,21 +1,21 @@
-"""What LiteLLM's own tests check of its `silent_model`, kept by a session over real HTTP, or meant otherwise.
+"""What LiteLLM's own tests promise of its `silent_model`: a session keeps it too, or differs on purpose.
 
-Each check is here in our words, for every kind of call that we mirror, blocking and awaited. Where we mean to
-differ from LiteLLM 1.110, `TestWhereWeDiffer` shows what we do instead:
+Each promise is kept for every kind of call that is mirrored, blocking and awaited, over real HTTP and with a
+real logger. Where mirrorkit differs from LiteLLM 1.110, `TestWhereWeDiffer` shows what it does instead:
 
 | LiteLLM's mirroring | mirrorkit's |
 |---|---|
-| chat alone | chat, responses and embeddings |
+| chat alone | chat, responses, embeddings and Anthropic messages |
 | one silent call for each attempt of the primary, its fallbacks included | one for each request |
 | sent while the primary runs | sent when the primary has settled, whether it answered or failed |
 | retries and falls back as the Router is set | `silent_retries`, and never to another group |
 | answers from LiteLLM's cache | always asks the provider, and leaves nothing in the cache |
 | takes the caller's keys and headers to the silent model's provider | leaves them with the primary |
-| takes `mock_testing_*` along | leaves them with the primary |
 | has tools that the provider runs itself (MCP) run twice | does not mirror such a request |
 | its failures cool deployments down | they cool nothing down |
-| a malformed `silent_model` is a line in the log, an unknown group nothing | both are refused at construction |
-| a group may mirror to itself, and twice to one that is named twice | refused (`control=` is for that), and once |
+| a malformed `silent_model` is logged, an unknown group ignored | both are refused at construction |
+| a group may mirror to itself | refused: `control=` is for that |
+| a group that is named twice is mirrored to twice | once |
 | as many silent calls at once as there are requests | `max_in_flight` at once, `max_waiting` more |
 | silent calls end with their event loop | they are finished elsewhere |
 | a silent stream has the caller's options | it is asked for its usage as well |
@@ -23,22 +23,23 @@ differ from LiteLLM 1.110, `TestWhereWeDiffer` shows what we do instead:
 """
 
 import asyncio
+import contextlib
 import copy
 import threading
 from typing import Any
 
 import litellm
+import openai
 import pytest
-from call_kinds import KINDS, Kind, deployments
-from recording_logger import RecordingLogger
 
 import mirrorkit as mk
+from call_kinds import KINDS, Kind, deployments, each
 from mirrorkit.simulator import Reply, SimulatedModel, Simulator
+from recording_logger import RecordingLogger
 
 MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
-CHAT = KINDS[0]
-each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-each_chat = pytest.mark.parametrize("kind", KINDS[:2], ids=lambda kind: kind.name)
+CHAT = KINDS[:2]
+STREAMS = tuple(kind for kind in KINDS if kind.stream)
 
 
 def session_on(sim: Any, silent: Any = "next", *more: dict[str, Any], **options: Any) -> mk.MirrorSession:
@@ -80,7 +81,7 @@ class KeyOwner:
 
 
 class TestWhatIsMirrored:
-    @each_kind
+    @each(*KINDS)
     def test_a_request_goes_to_the_silent_model_too_and_neither_provider_hears_of_it(
         self, sim: Any, drive: Any, kind: Kind
     ) -> None:
@@ -92,17 +93,23 @@ class TestWhatIsMirrored:
         assert (pair["arm"], pair["primary_status"], pair["silent_status"]) == (kind.silent_group, "ok", "ok")
         assert all("silent_model" not in str(request.body) for request in sim.requests)
 
-    @each_chat
-    @pytest.mark.parametrize("silent", [["next", "other"], ("next", "other")])
+    @each(*CHAT)
     def test_each_name_of_a_list_gets_one_silent_call_like_the_primarys(
-        self, sim: Any, drive: Any, kind: Kind, silent: Any
+        self, sim: Any, drive: Any, kind: Kind
     ) -> None:
-        with session_on(sim, silent) as session:
+        with session_on(sim, ["next", "other"]) as session:
             kind.ask(drive, session)
             drive.drain(session)
             assert sorted(session.frame["arm"]) == ["next", "other"]
         assert sorted(request.model for request in sim.requests) == ["gpt-4.1", "gpt-4o", "gpt-4o-mini"]
         assert {bool(request.body.get("stream")) for request in sim.requests} == {kind.stream}
+
+    def test_a_tuple_is_as_good_as_a_list_and_mirrored_by_nobody_else(self, sim: Any, drive: Any) -> None:
+        with session_on(sim, ("next", "other")) as session:
+            drive.chat(session)
+            drive.drain(session)
+            assert sorted(session.frame["arm"]) == ["next", "other"]
+        assert sorted(request.model for request in sim.requests) == ["gpt-4.1", "gpt-4o", "gpt-4o-mini"]
 
     @pytest.mark.parametrize("silent", [None, []])
     def test_a_deployment_that_names_none_is_not_mirrored(self, sim: Any, drive: Any, silent: Any) -> None:
@@ -112,19 +119,27 @@ class TestWhatIsMirrored:
             assert session.funnel.no_silent_model == 1
         assert len(sim.requests) == sim.count("gpt-4o") == 1
 
-    @each_kind
-    @pytest.mark.parametrize(("mark", "mirrored"), [(True, 0), (False, 1), (None, 1)])
-    def test_a_request_that_says_it_is_a_silent_call_is_not_mirrored_and_any_other_is(
-        self, sim: Any, drive: Any, kind: Kind, mark: Any, mirrored: int
+    @each(*KINDS)
+    def test_a_request_that_says_it_is_a_silent_call_is_not_mirrored(
+        self, sim: Any, drive: Any, kind: Kind
     ) -> None:
         with session_on(sim) as session:
-            kind.ask(drive, session, **{kind.metadata: {"is_silent_experiment": mark}})
+            kind.ask(drive, session, **{kind.metadata: {"is_silent_experiment": True}})
             drive.drain(session)
-            assert session.frame.height == mirrored
-        assert sim.count(kind.silent) == mirrored
+            assert session.funnel.no_silent_model == 1
+        assert sim.count(kind.silent) == 0
 
-    @pytest.mark.parametrize("name", ["aanthropic_messages", "afile_content", "aimage_generation"])
-    def test_what_must_not_be_sent_twice_is_not_taken_and_said_where_to_find(
+    @pytest.mark.parametrize(
+        "metadata", [{"is_silent_experiment": False}, {"is_silent_experiment": None}, {}]
+    )
+    def test_a_request_that_says_it_is_none_is_mirrored(self, sim: Any, drive: Any, metadata: Any) -> None:
+        with session_on(sim) as session:
+            drive.chat(session, metadata=metadata)
+            drive.drain(session)
+            assert row(session)["silent_status"] == "ok"
+
+    @pytest.mark.parametrize("name", ["afile_content", "aimage_generation", "amoderation"])
+    def test_what_must_not_be_sent_twice_is_refused_with_the_way_to_send_it_once(
         self, sim: Any, name: str
     ) -> None:
         with (
@@ -133,7 +148,7 @@ class TestWhatIsMirrored:
         ):
             getattr(session, name)
 
-    def test_past_the_session_nothing_is_mirrored_and_no_provider_hears_of_silent_model(
+    def test_calls_on_the_router_itself_are_not_mirrored_and_no_provider_hears_of_silent_model(
         self, sim: Any
     ) -> None:
         with session_on(sim) as session:
@@ -166,7 +181,7 @@ class TestWhatASilentCallCarries:
         assert (silent.metadata["foo"], silent.metadata["deep"]) == ("bar", {"list": [1]})
         assert "added" not in silent.payload["request_tags"]
 
-    @each_kind
+    @each(*KINDS)
     def test_it_is_marked_and_named_by_its_own_group_and_the_primary_is_not(
         self, sim: Any, drive: Any, logger: RecordingLogger, kind: Kind
     ) -> None:
@@ -187,7 +202,7 @@ class TestWhatASilentCallCarries:
         assert primary.mark is None
         assert given == {"foo": "bar"}
 
-    @each_kind
+    @each(*KINDS)
     def test_its_ids_are_its_own_but_for_the_trace_it_shares(
         self, sim: Any, drive: Any, logger: RecordingLogger, kind: Kind
     ) -> None:
@@ -201,7 +216,7 @@ class TestWhatASilentCallCarries:
         assert silent.payload["id"] != primary.payload["id"]
         assert silent.payload["trace_id"] == primary.payload["trace_id"] == "trace-123"
 
-    @each_kind
+    @each(*KINDS)
     def test_a_span_stays_with_the_primary_and_what_cannot_be_copied_goes_by_reference(
         self, sim: Any, drive: Any, logger: RecordingLogger, kind: Kind
     ) -> None:
@@ -243,21 +258,41 @@ class TestWhatASilentCallCarries:
         assert len({id(call.metadata) for call in calls}) == 3
         assert len({id(call.metadata["deep"]["list"]) for call in calls}) == 3
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "mock_testing_fallbacks",
+            "mock_testing_context_fallbacks",
+            "mock_testing_content_policy_fallbacks",
+            "mock_testing_rate_limit_error",
+        ],
+    )
+    def test_a_failure_that_the_caller_wants_to_try_out_is_the_primarys_alone(
+        self, sim: Any, drive: Any, name: str
+    ) -> None:
+        router = litellm.Router(model_list=deployments(sim, silent_model=None), num_retries=0)
+        with mk.MirrorSession(router, {"chat": "next"}) as session:
+            with pytest.raises(openai.OpenAIError):
+                drive.chat(session, **{name: True})
+            drive.drain(session)
+            pair = row(session)
+        assert (pair["primary_status"], pair["silent_status"]) == ("error", "ok")
+
     def test_metadata_of_the_responses_api_is_sent_as_the_caller_gave_it(self, sim: Any, drive: Any) -> None:
         with session_on(sim) as session:
             drive.call(session, "responses", "chat", "Hi", metadata={"trace": "mine"})
             drive.drain(session)
         assert [request.body["metadata"] for request in sim.requests] == [{"trace": "mine"}] * 2
 
-    def test_what_a_proxy_says_of_its_request_is_told_to_loggers(
+    def test_loggers_get_what_a_proxy_says_of_its_request(
         self, sim: Any, drive: Any, logger: RecordingLogger
     ) -> None:
-        told = {"body": {"model": "test"}}
+        request = {"body": {"model": "test"}}
         with session_on(sim) as session:
-            drive.chat(session, proxy_server_request=told)
+            drive.chat(session, proxy_server_request=request)
             drive.drain(session)
             silent = logger.of(drive, "gpt-4o-mini")[0]
-        assert silent.kwargs["litellm_params"]["proxy_server_request"]["body"] == told["body"]
+        assert silent.kwargs["litellm_params"]["proxy_server_request"]["body"] == request["body"]
 
 
 class TestStreams:
@@ -272,7 +307,7 @@ class TestStreams:
             drive.drain(session)
         assert [bool(request.body.get("stream")) for request in sim.requests] == [asked, asked]
 
-    @pytest.mark.parametrize("kind", [k for k in KINDS if k.stream], ids=lambda kind: kind.name)
+    @each(*STREAMS)
     def test_a_silent_stream_is_read_to_its_end_and_logged_whole(
         self, sim: Any, drive: Any, logger: RecordingLogger, kind: Kind
     ) -> None:
@@ -281,15 +316,15 @@ class TestStreams:
             kind.ask(drive, session)
             drive.drain(session)
             assert row(session)["silent_output"] == "one two three"
-            told = logger.of(drive, kind.silent)[0]
+            silent = logger.of(drive, kind.silent)[0]
         whole = "async_complete_streaming_response" if drive.is_async else "complete_streaming_response"
-        assert told.ok
-        assert told.kwargs["stream"] is True
-        assert told.kwargs[whole] is not None
-        assert told.payload["completion_tokens"] > 0
+        assert silent.ok
+        assert silent.kwargs["stream"] is True
+        assert silent.kwargs[whole] is not None
+        assert silent.payload["completion_tokens"] > 0
 
     def test_a_stream_that_the_caller_reads_is_not_changed_by_its_mirror(self, sim: Any, drive: Any) -> None:
-        kind = KINDS[1]
+        _, kind = CHAT
         sim.script(kind.primary, *[Reply(text="one two three")] * 2)
         sim.script(kind.silent, Reply(text="quite another answer"))
         plain = kind.ask(drive, litellm.Router(model_list=deployments(sim, silent_model=None)))
@@ -313,19 +348,18 @@ class TestItNeverMirrorsAgain:
 
 
 class TestItsFailuresReachNobody:
-    @each_kind
-    @pytest.mark.parametrize("fault", ["400", "500"])
+    @each(*KINDS)
     def test_the_caller_has_the_primarys_answer_whatever_becomes_of_the_silent_call(
-        self, sim: Any, drive: Any, kind: Kind, fault: Any
+        self, sim: Any, drive: Any, kind: Kind
     ) -> None:
-        sim.script(kind.silent, Reply(fault=fault))
+        sim.script(kind.silent, Reply(fault="400"))
         with session_on(sim) as session:
             assert kind.ask(drive, session)
             drive.drain(session)
             pair = row(session)
         assert (pair["primary_status"], pair["silent_status"]) == ("ok", "error")
 
-    @pytest.mark.parametrize("kind", [k for k in KINDS if k.stream], ids=lambda kind: kind.name)
+    @each(*STREAMS)
     def test_a_silent_stream_that_breaks_leaves_the_callers_whole(
         self, sim: Any, drive: Any, kind: Kind
     ) -> None:
@@ -348,7 +382,7 @@ class TestItsFailuresReachNobody:
 
 
 class TestThePrimaryIsNotDelayed:
-    @each_kind
+    @each(*KINDS)
     def test_it_answers_while_its_silent_calls_are_still_being_made(
         self, sim: Any, drive: Any, kind: Kind
     ) -> None:
@@ -364,17 +398,17 @@ class TestWhereWeDiffer:
     def test_one_silent_call_a_request_whatever_the_primarys_retries_and_fallbacks(
         self, sim: Any, drive: Any
     ) -> None:
-        sim.script("gpt-4o", *[Reply(fault="500")] * 3)
+        sim.script("gpt-4o", *[Reply(fault="500")] * 2)
         more = [sim.deployment("spare", "gpt-4.1", silent_model="other")]
-        settings = {"num_retries": 2, "retry_after": 0, "fallbacks": [{"chat": ["spare"]}]}
+        settings = {"num_retries": 1, "retry_after": 0, "fallbacks": [{"chat": ["spare"]}]}
         with session_on(sim, "next", *more, settings=settings) as session:
             drive.chat(session)
             drive.drain(session)
             pair = row(session)
         assert (pair["arm"], pair["primary_fell_back"]) == ("next", True)
-        assert (sim.count("gpt-4o"), sim.count("gpt-4.1"), sim.count("gpt-4o-mini")) == (3, 1, 1)
+        assert (sim.count("gpt-4o"), sim.count("gpt-4.1"), sim.count("gpt-4o-mini")) == (2, 1, 1)
 
-    @each_kind
+    @each(*KINDS)
     def test_it_is_sent_when_the_primary_has_settled(self, sim: Any, drive: Any, kind: Kind) -> None:
         sim.script(kind.primary, Reply(delay_s=0.2))
         with session_on(sim) as session:
@@ -384,7 +418,7 @@ class TestWhereWeDiffer:
         assert silent.model == kind.silent
         assert silent.received_at - primary.received_at > 0.2
 
-    @each_kind
+    @each(*KINDS)
     def test_a_primary_that_fails_is_mirrored_as_well(self, sim: Any, drive: Any, kind: Kind) -> None:
         sim.script(kind.primary, Reply(fault="400"))
         with session_on(sim) as session:
@@ -423,7 +457,9 @@ class TestWhereWeDiffer:
 
     def test_the_callers_keys_and_headers_stay_with_the_primary(self, sim: Any, drive: Any) -> None:
         with Simulator([SimulatedModel("gpt-4.1")], api_key="sk-of-another-provider-0123") as elsewhere:
-            with session_on(sim, "away", elsewhere.deployment("away", "gpt-4.1")) as session:
+            with session_on(
+                sim, None, elsewhere.deployment("away", "gpt-4.1"), silent_model="away"
+            ) as session:
                 drive.chat(
                     session,
                     api_key=sim.api_key,
@@ -437,32 +473,18 @@ class TestWhereWeDiffer:
         assert "abcdefgh" not in str(silent.headers)
         assert "abcdefgh" in str(sim.requests[0].headers)
 
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "mock_testing_fallbacks",
-            "mock_testing_context_fallbacks",
-            "mock_testing_content_policy_fallbacks",
-            "mock_testing_rate_limit_error",
-        ],
-    )
-    def test_a_failure_that_the_caller_wants_to_try_out_is_the_primarys_alone(
-        self, sim: Any, drive: Any, name: str
-    ) -> None:
-        with mk.MirrorSession(deployments(sim, silent_model=None), {"chat": "next"}) as session:
-            with pytest.raises(litellm.exceptions.OpenAIError):
-                drive.chat(session, **{name: True})
+    def test_a_caller_with_keys_of_its_own_is_mirrored_like_any_other(self, sim: Any, drive: Any) -> None:
+        with session_on(sim) as session:
+            # LiteLLM gives the deployment another id for such a request
+            drive.chat(session, api_key=sim.api_key)
             drive.drain(session)
-            pair = row(session)
-        assert (pair["primary_status"], pair["silent_status"]) == ("error", "ok")
+            assert row(session)["arm"] == "next"
 
     @pytest.mark.parametrize(
         ("tools", "mirrored"),
         [
-            ([{"type": "mcp", "server_label": "x", "require_approval": "never"}], False),
-            ([{"type": "web_search"}, {"type": "mcp", "server_label": "x"}], False),
+            ([{"type": "web_search"}, {"type": "mcp", "server_label": "x", "server_url": "http://x"}], False),
             ([{"type": "web_search"}], True),
-            ([], True),
         ],
     )
     def test_a_request_whose_tools_the_provider_runs_itself_is_not_sent_twice(
@@ -477,31 +499,29 @@ class TestWhereWeDiffer:
     def test_its_failures_cool_nothing_down(self, sim: Any, drive: Any) -> None:
         # two deployments, as LiteLLM never cools down the last of a group
         twin = sim.deployment("next", "gpt-4.1-mini")
+        # a refusal that LiteLLM cools down for at once
+        sim.script("gpt-4o-mini", *[Reply(fault="401")] * 50)
         settings = {"num_retries": 0, "cooldown_time": 60}
-        for model in ("gpt-4o-mini", "gpt-4.1-mini"):
-            sim.script(model, *[Reply(fault="401")] * 4)
         with session_on(sim, "next", twin, settings=settings) as session:
-            for _ in range(4):
+            for _ in range(10):
                 drive.chat(session)
-                drive.drain(session)
-            assert set(session.frame["silent_error_type"]) == {"AuthenticationError"}
-            for model in ("gpt-4o-mini", "gpt-4.1-mini"):
-                sim.script(model, *[Reply(fault=None)] * 4)
-            served = {
-                drive.call(session.router, "completion", "next", MESSAGES, num_retries=4).model
-                for _ in range(30)
-            }
-        assert served == {"gpt-4o-mini", "gpt-4.1-mini"}
+            drive.drain(session)
+            failed = sim.count("gpt-4o-mini")
+            assert failed == session.frame["silent_status"].to_list().count("error") > 1
+            for _ in range(50):
+                with contextlib.suppress(litellm.AuthenticationError):
+                    drive.call(session.router, "completion", "next", MESSAGES)
+            assert sim.count("gpt-4o-mini") > failed
 
-    @pytest.mark.parametrize("malformed", [42, True, "", ["next", 42], [""], {"next": 1}, b"next"])
+    @pytest.mark.parametrize("malformed", [42, True, "", ["next", 42], [""], {"next": 1}])
     def test_a_malformed_silent_model_is_refused_with_the_name_of_its_deployment(
         self, sim: Any, malformed: Any
     ) -> None:
         router = litellm.Router(model_list=deployments(sim, silent_model=malformed))
         with pytest.raises(mk.ConfigError, match="silent_model of 'chat'") as refused:
             mk.MirrorSession(router)
-        for ours_to_know in ("litellm", "_HostedEntry", "Params", "validation error"):
-            assert ours_to_know not in str(refused.value)
+        for name in ("litellm", "_HostedEntry", "Params", "validation error"):
+            assert name not in str(refused.value)
         # the Router is as it was
         assert router.registry().all()[0]["litellm_params"]["silent_model"] == malformed
 
@@ -536,9 +556,7 @@ class TestWhereWeDiffer:
             drive.drain(session)
             assert session.frame.height == 20
 
-    def test_what_is_under_way_when_its_loop_ends_is_finished_and_logged(
-        self, sim: Any, logger: RecordingLogger
-    ) -> None:
+    def test_what_is_under_way_when_its_loop_ends_is_finished(self, sim: Any) -> None:
         async def ask() -> None:
             for _ in range(5):
                 await session.acompletion("chat", MESSAGES)

@@ -283,14 +283,12 @@ def test_a_provider_that_is_scripted_to_fail_is_recorded_as_when_called_from_her
     assert KEY not in pair["silent_error_message"]
 
 
-@pytest.mark.slow
-def test_a_session_that_is_closed_while_its_child_starts_leaves_none_behind(
-    served: Simulator, eventually: Any
-) -> None:
-    session = mk.MirrorSession(models(served), silent_model="next", isolation="process")
-    away = child_of(session)
-    session.close()
-    assert eventually(lambda: away.pid is None)
+def test_one_that_is_closed_while_it_starts_leaves_no_process_behind(eventually: Any) -> None:
+    away = Remote(lambda: b"", lambda _: None)
+    assert eventually(lambda: away.pid is not None, PATIENCE_S)
+    pid = away.pid or 0
+    away.close()
+    assert eventually(lambda: away.pid is None and not is_alive(pid), PATIENCE_S)
     assert away.closed
 
 
@@ -312,11 +310,14 @@ def test_mirrors_that_have_not_started_in_time_are_given_up_at_close(served: Sim
 
 @pytest.mark.slow
 def test_a_rate_holds_while_the_child_starts(served: Simulator) -> None:
+    """Here one that is started again, as a session that is made waits for the first."""
     before = served.count("gpt-4o-mini")
     with mk.MirrorSession(models(served), silent_model="next", isolation="process", mirror_rate=4) as session:
+        os.kill(child_of(session).pid or 0, signal.SIGKILL)
         for _ in range(4):
             session.completion("chat", MESSAGES)
         assert session.drain(PATIENCE_S)
+    assert set(session.frame["silent_status"]) == {"ok"}
     times = [r.received_at for r in served.requests if r.model == "gpt-4o-mini"][before:]
     assert len(times) == 4
     # three gaps of a quarter of a second, less what the way there may differ by

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.capture.router.adapter import ENDPOINTS
 from mirrorkit.capture.exchange import Asked, request_of
 from mirrorkit.capture.observe import Pricer
 from mirrorkit.capture.policy import Policy
 from mirrorkit.capture.record import Recorder
+from mirrorkit.capture.router.adapter import ENDPOINTS
 from mirrorkit.capture.scrub import Scrubber
 from mirrorkit.capture.silent import SILENT_TAG, SilentCall, silent_kwargs
 

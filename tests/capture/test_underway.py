@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mirrorkit as mk
-from mirrorkit.capture.router.adapter import Adapter
 from mirrorkit.capture.mirror import Mirror
 from mirrorkit.capture.policy import Policy
+from mirrorkit.capture.router.adapter import Adapter
 from mirrorkit.capture.underway import UnderWay
 from mirrorkit.simulator import Reply
 

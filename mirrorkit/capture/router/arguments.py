@@ -1,5 +1,6 @@
 """What becomes of each argument of `litellm.Router(...)` in the process that makes silent calls."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -7,10 +8,10 @@ from typing import Any, Literal
 import litellm
 
 from mirrorkit.capture.router.entry_points import EntryPoints
-from mirrorkit.errors import ConfigError
+from mirrorkit.errors import ConfigError, MirrorWarning
 
 Fate = Literal["setting", "passed", "imported", "meaningless", "refused"]
-"""Carried with its value of today, carried as passed (it never changes), imported by name; left out; refused."""
+"""Carried with the value of today, as it was passed, or by its name; left out; refused at construction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ _PASSED = Argument("passed")
 _NO_FALLBACK = Argument("meaningless", "a silent call never falls back")
 _NO_CACHE = Argument("meaningless", "a silent call neither reads a cache nor fills one")
 _NOT_MIRRORED = Argument("meaningless", "it is for calls that are not mirrored")
-# with one silent call LiteLLM would count usage and spend, and move pins, in the Redis that steers primaries
-_OWN_STATE = Argument("meaningless", "a silent call must not move what steers primaries: it has its own state")
+# LiteLLM keeps usage, spend, cooldowns and pins in the user's Redis, for the Routers of all processes
+_OWN_STATE = Argument("meaningless", "a silent call must not move what steers primaries elsewhere")
 
 ARGUMENTS: Mapping[str, Argument] = {
     "model_list": Argument("meaningless", "the deployments of today come along instead"),
@@ -106,16 +107,17 @@ _CHECKS: Mapping[tuple[str, str | None], str] = {
 }
 
 
-def carried_arguments(entry: EntryPoints, passed: Mapping[str, Any]) -> dict[str, Any]:
+def carried_arguments(entry: EntryPoints, passed: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The arguments by which another process builds the same Router, but for its plugins.
 
     Args:
         entry: the Router.
-        passed: the arguments that it was made with; what was set since then wins.
+        passed: the arguments that it was made with, where they are known; what was set since then wins.
 
     Raises:
         ConfigError: one of them, or a routing strategy of the user's own, cannot be taken along.
     """
+    passed = _told(entry) if passed is None else passed
     for name in passed:
         if (argument := ARGUMENTS.get(name, _UNKNOWN)).fate == "refused":
             raise ConfigError(
@@ -128,17 +130,29 @@ def carried_arguments(entry: EntryPoints, passed: Mapping[str, Any]) -> dict[str
             f'isolation="process": the Router\'s register_plugin({type(strategy).__name__}): a routing '
             'strategy of your own picks deployments of this process alone. Use isolation="shared".'
         )
-    kept = {name: value for name, value in passed.items() if ARGUMENTS[name].fate == "passed"}
+    kept = {name: value for name, value in passed.items() if name in _named("passed")}
     return kept | {name: _today(entry, name, passed) for name in _settings(entry, passed)}
 
 
-def unknown_arguments() -> tuple[str, ...]:
-    """The arguments that a Router does not tell where it does not tell what it was made with."""
-    return tuple(name for name, argument in ARGUMENTS.items() if argument.fate == "passed")
+def _told(entry: EntryPoints) -> Mapping[str, Any]:
+    if (arguments := entry.arguments()) is not None:
+        return arguments
+    warnings.warn(
+        "this LiteLLM does not tell what a Router was made with: in the child process "
+        f"{', '.join(_named('passed'))} are as by default. Give the session a model list or a config.yaml "
+        "to have them there too.",
+        MirrorWarning,
+        stacklevel=2,
+    )
+    return {}
+
+
+def _named(fate: Fate) -> list[str]:
+    return [name for name, argument in ARGUMENTS.items() if argument.fate == fate]
 
 
 def _settings(entry: EntryPoints, passed: Mapping[str, Any]) -> list[str]:
-    names = [name for name, argument in ARGUMENTS.items() if argument.fate == "setting"]
+    names = _named("setting")
     # a time-out that nobody has set reads as LiteLLM's own, and would be one that is set
     if "timeout" not in passed and entry.setting("timeout") == litellm.request_timeout:
         names.remove("timeout")

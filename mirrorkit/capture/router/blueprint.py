@@ -1,7 +1,6 @@
 """What of a Router and of LiteLLM's settings goes to another process, and how it is set up there."""
 
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -15,10 +14,10 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.litellm_logging import get_custom_logger_compatible_class
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
-from mirrorkit.capture.router.arguments import carried_arguments, unknown_arguments
+from mirrorkit.capture.router.arguments import carried_arguments
 from mirrorkit.capture.router.entry_points import EntryPoints
 from mirrorkit.capture.scrub import secrets_in
-from mirrorkit.errors import ConfigError, MirrorWarning
+from mirrorkit.errors import ConfigError
 
 _HERE_ONLY = 'Move it to a module that can be imported, or use isolation="shared".'
 
@@ -123,7 +122,7 @@ def blueprint_of(router: litellm.Router, settings: Mapping[str, Any] | None = No
     entry = EntryPoints(router)
     return Blueprint(
         model_list=silenced(entry.deployments()),
-        arguments=carried_arguments(entry, _passed(entry) if settings is None else settings),
+        arguments=carried_arguments(entry, settings),
         plugins=tuple(_portable(plugin, "the Router's plugins") for plugin in entry.plugins()),
         litellm_settings=dict(_plain_settings()),
         prices=litellm.model_cost,
@@ -153,19 +152,6 @@ async def flush_loggers() -> None:
     for logger in loggers.values():
         if (flush := getattr(logger, "flush_queue", None)) is not None:
             await flush()
-
-
-def _passed(entry: EntryPoints) -> Mapping[str, Any]:
-    if (arguments := entry.arguments()) is not None:
-        return arguments
-    warnings.warn(
-        "this LiteLLM does not tell what a Router was made with: in the child process "
-        f"{', '.join(unknown_arguments())} are as by default. Give the session a model list or a config.yaml "
-        "to have them there too.",
-        MirrorWarning,
-        stacklevel=2,
-    )
-    return {}
 
 
 def _plain_settings() -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,5 @@
 """A Router taken over and given back; and each fragile thing of LiteLLM's that mirrorkit stands on."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -9,12 +8,10 @@ from typing import Any
 
 import litellm
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from litellm.integrations.custom_logger import CustomLogger
 
-from mirrorkit.capture.router.adapter import Adapter, as_names, warm_up
-from mirrorkit.errors import ConfigError
+from mirrorkit.capture.router.adapter import Adapter, warm_up
+from mirrorkit.errors import ConfigError, UnsupportedCall
 from mirrorkit.simulator import Reply
 
 MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
@@ -30,10 +27,6 @@ def deployment(
     return made if id is None else made | {"model_info": {"id": id}}
 
 
-def silent_of(router: litellm.Router) -> dict[str, Any]:
-    return {d["model_info"]["id"]: d["litellm_params"].get("silent_model") for d in router.model_list}
-
-
 @pytest.fixture
 def adapt() -> Iterator[Callable[..., Adapter]]:
     made: list[Adapter] = []
@@ -45,36 +38,6 @@ def adapt() -> Iterator[Callable[..., Adapter]]:
     yield adapt
     for adapter in made:
         adapter.give_back()
-
-
-class TestNames:
-    @given(st.lists(st.text(min_size=1)))
-    def test_names_are_kept_in_order_without_repeats(self, names: list[str]) -> None:
-        for given_ in (names, tuple(names), (n for n in names)):
-            assert as_names(given_) == tuple(dict.fromkeys(names))
-
-    @given(st.text(min_size=1))
-    def test_one_name_is_a_list_of_one(self, name: str) -> None:
-        assert as_names(name) == as_names([name]) == as_names([name, name]) == (name,)
-
-    @given(
-        st.integers()
-        | st.binary()
-        | st.dictionaries(st.text(), st.text())
-        | st.just("")
-        | st.lists(st.none() | st.integers() | st.just("") | st.binary(), min_size=1)
-        | st.booleans()
-    )
-    def test_what_is_no_name_is_refused_with_its_value_or_its_kind(self, odd: Any) -> None:
-        with pytest.raises(ConfigError) as caught:
-            as_names(odd)
-        first = odd[0] if isinstance(odd, list) else odd
-        assert any(
-            shown in str(caught.value) for shown in (repr(first), f"a {type(first).__name__} is no name")
-        )
-
-    def test_none_is_no_name(self) -> None:
-        assert as_names(None) == as_names([]) == ()
 
 
 class TestKnows:
@@ -98,54 +61,28 @@ class TestKnows:
         assert not adapter.serves("a", None)
 
 
-class TestTakingOver:
-    @pytest.mark.parametrize("silent", ["next", ["next", "other"]])
-    def test_settings_are_taken_and_come_back_as_they_were(self, silent: Any) -> None:
-        router = litellm.Router(
-            model_list=[deployment("chat", id="1", silent_model=silent), deployment("x", id="2")]
-        )
-        adapter = Adapter(router)
-        assert silent_of(router) == {"1": None, "2": None}
-        assert adapter.silent_models() == [("chat", silent)]
-        assert adapter.targets("1") == as_names(silent)
-        assert adapter.targets("2") == adapter.targets(None) == adapter.targets("?") == ()
-        adapter.give_back()
-        assert silent_of(router) == {"1": silent, "2": None}
-        adapter.give_back()
-        assert silent_of(router) == {"1": silent, "2": None}
+class TestChanges:
+    def test_a_change_of_any_deployment_is_seen_once(self, adapt: Any) -> None:
+        adapter = adapt(deployment("chat", id="1"))
+        assert [adapter.take_over(), adapter.take_over()] == [True, False]
+        adapter.entry.live[0]["litellm_params"]["api_key"] = "another"
+        assert [adapter.take_over(), adapter.take_over()] == [True, False]
+        adapter.entry.change(upsert=[deployment("new", id="2")])
+        assert [adapter.take_over(), adapter.take_over()] == [True, False]
 
-    def test_a_new_model_list_amid_a_session_is_taken_over_and_given_back(self) -> None:
-        router = litellm.Router(model_list=[deployment("chat", id="1", silent_model="next")])
-        adapter = Adapter(router)
-        router.set_model_list(
-            [deployment("chat", id="1", silent_model="other"), deployment("new", id="3", silent_model="next")]
-        )
-        adapter.take_over()
-        assert silent_of(router) == {"1": None, "3": None}
-        assert (adapter.targets("1"), adapter.targets("3")) == (("other",), ("next",))
-        adapter.give_back()
-        assert silent_of(router) == {"1": "other", "3": "next"}
 
-    def test_a_deployment_deleted_amid_a_session_is_forgotten(self) -> None:
-        router = litellm.Router(
-            model_list=[
-                deployment("a", id="1", silent_model="next"),
-                deployment("b", id="2", silent_model="c"),
-            ]
-        )
-        adapter = Adapter(router)
-        router.delete_deployment(id="1")
-        adapter.take_over()
-        assert adapter.silent_models() == [("b", "c")]
-        adapter.give_back()
-        assert silent_of(router) == {"2": "c"}
+class TestMembers:
+    def test_entry_points_are_the_routers_own(self, adapt: Any) -> None:
+        adapter = adapt(deployment("chat"), model_group_alias={"nick": "chat"})
+        assert adapter.member("registry")().aliases() == {"nick": "chat"}
+        assert adapter.member("settings")().as_dict()["num_retries"] == 2
 
-    def test_a_list_that_is_its_own_is_untouched(self) -> None:
-        models = [deployment("chat", silent_model="next")]
-        before = json.dumps(models)
-        adapter = Adapter(models)
-        adapter.give_back()
-        assert json.dumps(models) == before
+    def test_other_members_are_refused_with_the_way_to_them(self, adapt: Any) -> None:
+        adapter = adapt(deployment("chat"))
+        with pytest.raises(UnsupportedCall, match=r"use session\.router\.aimage_generation"):
+            adapter.member("aimage_generation")
+        with pytest.raises(AttributeError, match="'nonsense'"):
+            adapter.member("nonsense")
 
 
 class TestSecrets:
@@ -186,20 +123,21 @@ class TestWhatLiteLLMMustKeep:
         ]
         return litellm.Router(model_list=models, num_retries=0)
 
-    def test_model_list_holds_the_dicts_that_the_router_reads_at_call_time(
-        self, sim: Any, router: litellm.Router
-    ) -> None:
-        router.model_list[0]["litellm_params"]["model"] = "openai/gpt-4.1"
+    def test_the_live_list_is_written_to_in_place(self, sim: Any, router: litellm.Router) -> None:
+        router.registry().all()[0]["litellm_params"]["model"] = "openai/gpt-4.1"
         router.completion("chat", MESSAGES)
         assert (sim.count("gpt-4o"), sim.count("gpt-4.1")) == (0, 1)
 
-    def test_silent_model_is_read_in_those_dicts_and_mirrors(self, sim: Any, router: litellm.Router) -> None:
+    def test_silent_model_is_read_there_and_mirrors(self, sim: Any, router: litellm.Router) -> None:
+        params = router.registry().all()[0]["litellm_params"]
         with sim.hold("gpt-4o-mini") as hold:
-            router.model_list[0]["litellm_params"]["silent_model"] = "next"
+            params["silent_model"] = "next"
             router.completion("chat", MESSAGES)
             hold.wait_for(1)
             assert sim.count("gpt-4o-mini") == 1
-        del router.model_list[0]["litellm_params"]["silent_model"]
+        params["silent_model"] = []
+        router.completion("chat", MESSAGES)
+        assert sim.count("gpt-4o-mini") == 1
 
     @pytest.mark.parametrize("fails", [False, True])
     def test_the_metadata_given_gets_the_deployment_and_the_retries(self, sim: Any, fails: bool) -> None:
@@ -254,13 +192,6 @@ class TestWhatLiteLLMMustKeep:
         router.completion("chat", MESSAGES)
         assert seen.wait(30)
         assert len(heard) == 1
-
-    def test_the_router_is_still_asked_in_the_ways_that_are_used(self, router: litellm.Router) -> None:
-        assert {"model_list", "num_retries", "fallbacks"} <= set(litellm.Router.get_valid_args())
-        assert router.get_deployment_model_info("d-1", "openai/gpt-4o")["input_cost_per_token"] > 0
-        assert router.enable_tag_filtering is False
-        assert callable(router.discard)
-        assert router.get_model_from_alias(model="chat") is None
 
     def test_python_still_has_the_hook_that_runs_before_pools_close(self) -> None:
         assert callable(threading._register_atexit)  # type: ignore[attr-defined]

@@ -10,10 +10,11 @@ import litellm
 import pytest
 from litellm.integrations.custom_logger import CustomLogger
 
+from mirrorkit.capture.frames import Plan, pack_models, pack_plan, unpack
+from mirrorkit.capture.policy import Policy
 from mirrorkit.capture.router.adapter import Adapter
 from mirrorkit.capture.router.blueprint import Blueprint, Reference, blueprint_of
-from mirrorkit.capture.frames import Plan, pack_plan, unpack
-from mirrorkit.capture.policy import Policy
+from mirrorkit.capture.router.entry_points import EntryPoints
 from mirrorkit.errors import ConfigError
 
 MODULE = """
@@ -29,11 +30,20 @@ class Handler(CustomLogger):
         pass
 
 
+class Plugin:
+    def __init__(self, name=None):
+        self.name = name
+
+    async def run(self, context):
+        return context
+
+
 def on_success(kwargs, response, start, end):
     pass
 
 
 handler = Handler()
+plugin = Plugin()
 """
 
 
@@ -46,11 +56,21 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     sys.modules.pop("my_handlers")
 
 
+PARAMS = {"model": "openai/gpt-4o", "api_key": "sk-own-0123456789", "api_base": "http://127.0.0.1:9"}
+
+
+def models(**of_next: Any) -> list[dict[str, Any]]:
+    """A model list, the second of whose deployments has these parameters too."""
+    return [
+        {"model_name": "chat", "litellm_params": PARAMS},
+        {"model_name": "next", "litellm_params": {**PARAMS, **of_next}},
+    ]
+
+
 @pytest.fixture
 def router() -> Any:
-    params = {"model": "openai/gpt-4o", "api_key": "sk-own-0123456789", "api_base": "http://127.0.0.1:9"}
-    models = [{"model_name": name, "litellm_params": params} for name in ("chat", "next")]
-    return litellm.Router(models, num_retries=4, timeout=7, model_group_alias={"talk": "chat"}, retry_after=1)
+    settings: dict[str, Any] = {"num_retries": 4, "timeout": 7, "retry_after": 1}
+    return litellm.Router(models(), model_group_alias={"talk": "chat"}, **settings)
 
 
 def travelled(blueprint: Blueprint) -> Blueprint:
@@ -63,23 +83,32 @@ class TestTheRouter:
     def test_settings_deployments_and_their_ids_are_the_same_elsewhere(
         self, router: Any, litellm_state: Any
     ) -> None:
-        built = travelled(blueprint_of(router)).build()
-        assert [d["model_info"]["id"] for d in built.model_list] == [
-            d["model_info"]["id"] for d in router.model_list
-        ]
-        assert (built.num_retries, built.timeout, built.retry_after) == (4, 7, 1)
-        assert built.get_model_from_alias(model="talk") == "chat"
+        built = EntryPoints(travelled(blueprint_of(router)).build())
+        assert built.ids() == EntryPoints(router).ids()
+        assert [built.setting(name) for name in ("num_retries", "timeout", "retry_after")] == [4, 7, 1]
+        assert built.alias_target("talk") == "chat"
 
-    def test_a_time_out_that_was_not_set_stays_unset(self, router: Any, litellm_state: Any) -> None:
-        unset = litellm.Router(router.model_list)
-        assert travelled(blueprint_of(unset)).build().default_litellm_params["timeout"] is None
+    def test_a_time_out_that_was_not_set_stays_unset(self, litellm_state: Any) -> None:
+        unset = litellm.Router(models())
+        built = EntryPoints(travelled(blueprint_of(unset)).build())
+        assert built.default_parameters()["timeout"] is None
 
     def test_a_list_of_models_and_a_config_take_their_own_settings(self) -> None:
-        adapter = Adapter(
-            [{"model_name": "chat", "litellm_params": {"model": "openai/gpt-4o", "api_key": "k"}}]
-        )
-        assert adapter.blueprint().router_settings == {}
+        adapter = Adapter(models())
+        assert adapter.blueprint().arguments["num_retries"] == 2
+        assert "client_ttl" not in adapter.blueprint().arguments
         adapter.give_back()
+
+    def test_no_deployment_mirrors_by_itself(self, litellm_state: Any) -> None:
+        """Also not one that a session has taken over, whose `silent_model` it keeps as an empty list."""
+        for silent_model in ("chat", ["chat"], []):
+            router = litellm.Router(models(silent_model=silent_model))
+            blueprint = blueprint_of(router)
+            assert all("silent_model" not in each["litellm_params"] for each in blueprint.model_list)
+            renewed = blueprint.with_models(EntryPoints(router).deployments())
+            assert renewed == blueprint
+            sent = unpack(pack_models(EntryPoints(router).deployments())).model_list
+            assert sent == travelled(blueprint).model_list
 
     def test_prices_and_settings_of_litellm_come_along(self, router: Any, litellm_state: Any) -> None:
         litellm_state.drop_params = True
@@ -95,22 +124,42 @@ class TestTheRouter:
     def test_no_key_is_shown(self, router: Any) -> None:
         assert "sk-own" not in repr(blueprint_of(router))
 
-    def test_a_router_class_that_cannot_be_imported_is_named(self, router: Any) -> None:
-        class Mine(litellm.Router):
-            pass
+    def test_its_credentials_are_known_so_that_no_error_shows_them(self, litellm_state: Any) -> None:
+        defaults = {"extra_headers": {"authorization": "Bearer of-all-0123456789"}}
+        blueprint = blueprint_of(litellm.Router(models(), default_litellm_params=defaults))
+        assert {"sk-own-0123456789", "of-all-0123456789"} <= blueprint.secrets()
 
-        with pytest.raises(ConfigError, match=r"the Router's class: .*Mine' is defined in"):
-            blueprint_of(Mine(model_list=router.model_list))
-
-    def test_a_value_that_cannot_be_copied_is_named_and_not_shown(self, router: Any) -> None:
+    def test_a_value_that_cannot_be_copied_is_named_and_not_shown(self) -> None:
         class Refuses:
             def __reduce__(self) -> Any:
                 raise TypeError("sk-secret-0123456789")
 
-        router.model_list[1]["litellm_params"]["azure_ad_token_provider"] = Refuses()
-        with pytest.raises(ConfigError, match="azure_ad_token_provider of deployment 'next'") as caught:
-            pack_plan(Plan(blueprint_of(router), Policy()))
-        assert "sk-secret" not in str(caught.value)
+        held = Refuses()
+        router = litellm.Router(models(azure_ad_token_provider=lambda: held))
+        packs = (
+            lambda: pack_plan(Plan(blueprint_of(router), Policy())),
+            lambda: pack_models(EntryPoints(router).deployments()),
+        )
+        for pack in packs:
+            with pytest.raises(ConfigError, match="azure_ad_token_provider of deployment 'next'") as caught:
+                pack()
+            assert "sk-secret" not in str(caught.value)
+
+    def test_a_plugin_goes_by_its_name_else_as_a_copy(self, litellm_state: Any, mine: Any) -> None:
+        router = litellm.Router(models(), plugins=[mine.plugin, mine.Plugin("b")])
+        blueprint = travelled(blueprint_of(router))
+        assert blueprint.plugins[0] == Reference("my_handlers", "plugin")
+        first, second = EntryPoints(blueprint.build()).plugins()
+        assert first is mine.plugin
+        assert (type(second), second.name) == (mine.Plugin, "b")
+
+    def test_a_plugin_of_a_cell_or_a_function_is_refused_by_name(self) -> None:
+        class InACell:
+            async def run(self, context: Any) -> Any:
+                return context
+
+        with pytest.raises(ConfigError, match=r"the Router's plugins: .*InACell' is defined in"):
+            blueprint_of(litellm.Router(models(), plugins=[InACell()]))
 
     def test_an_http_client_of_the_users_is_named(self, router: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(litellm, "client_session", object())

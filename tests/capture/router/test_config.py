@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mirrorkit.capture.router.config import Config, read_config
+from mirrorkit.capture.router.config import Config, as_names, read_config
 from mirrorkit.errors import ConfigError
 
 GOOD = {"model_name": "chat", "litellm_params": {"model": "openai/gpt-4o"}}
@@ -178,3 +180,43 @@ class TestCheck:
         with pytest.raises(ConfigError) as caught:
             Config([{"model_name": "chat", "litellm_params": {"api_key": "hunter2-secret"}}]).check()
         assert "hunter2" not in str(caught.value)
+
+
+class TestNames:
+    @given(st.lists(st.text(min_size=1)))
+    def test_names_are_kept_in_order_without_repeats(self, names: list[str]) -> None:
+        for given_ in (names, tuple(names), (n for n in names)):
+            assert as_names(given_) == tuple(dict.fromkeys(names))
+
+    @given(st.text(min_size=1))
+    def test_one_name_is_a_list_of_one(self, name: str) -> None:
+        assert as_names(name) == as_names([name]) == as_names([name, name]) == (name,)
+
+    @given(
+        st.integers()
+        | st.binary()
+        | st.dictionaries(st.text(), st.text())
+        | st.just("")
+        | st.lists(st.none() | st.integers() | st.just("") | st.binary(), min_size=1)
+        | st.booleans()
+    )
+    def test_what_is_no_name_is_refused_with_its_value_or_its_kind(self, odd: Any) -> None:
+        with pytest.raises(ConfigError) as caught:
+            as_names(odd)
+        first = odd[0] if isinstance(odd, list) else odd
+        assert any(
+            shown in str(caught.value) for shown in (repr(first), f"a {type(first).__name__} is no name")
+        )
+
+    def test_none_is_no_name(self) -> None:
+        assert as_names(None) == as_names([]) == ()
+
+    @pytest.mark.parametrize("odd", [3, {"a": 1}, ["next", None], ""])
+    def test_a_malformed_silent_model_is_refused_by_the_name_of_its_deployment(self, odd: Any) -> None:
+        models = [
+            {"model_name": name, "litellm_params": {"model": "openai/gpt-4o"}} for name in ("next", "chat")
+        ]
+        models[1]["litellm_params"]["silent_model"] = odd
+        with pytest.raises(ConfigError, match=r"silent_model of model_list\[1\] \('chat'\)") as caught:
+            Config(models).check()
+        assert "LiteLLM" not in str(caught.value)
