@@ -161,7 +161,7 @@ class TestCallsThatAreNotMirrored:
         with mk.MirrorSession(models, silent_model="next") as session:
             with pytest.raises(mk.UnsupportedCall, match=r"session\.router\.aimage_generation"):
                 session.aimage_generation
-            assert not hasattr(session, "atext_completion")
+            assert not hasattr(session, "amoderation")
             with pytest.raises(AttributeError, match="no attribute 'complete'"):
                 session.complete
             assert session.router.aimage_generation

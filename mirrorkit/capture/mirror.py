@@ -15,7 +15,7 @@ from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.capture.exchange import Asked, Exchange, request_of
 from mirrorkit.capture.frames import Ended, Plan, pack_plan
 from mirrorkit.capture.observe import Pricer, Seen
-from mirrorkit.capture.policy import Funnel, Policy, Reason, cost_by_tokens, guessed_tokens
+from mirrorkit.capture.policy import Funnel, Policy, Reason, cost_by_tokens, guessed_tokens, is_portable
 from mirrorkit.capture.record import Recorder, RequestRecord
 from mirrorkit.capture.remote import Remote
 from mirrorkit.capture.room import Room
@@ -211,6 +211,8 @@ class Mirror:
         metadata = metadata if isinstance(metadata, Mapping) else {}
         if not isinstance(group, str) or metadata.get(SILENT_TAG) or not self._may_mirror(group):
             return "no_silent_model"
+        if not is_portable(kwargs):
+            return "not_portable"
         request_id, trace_id = self._new_ids(kwargs)
         if not self.policy.mirrors(request_id):
             return "sampled_out"

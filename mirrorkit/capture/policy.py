@@ -14,6 +14,7 @@ Reason = Literal[
     "over_budget",
     "saturated",
     "no_silent_model",
+    "not_portable",
     "not_mirrored",
     "cancelled",
     "faulted",
@@ -94,8 +95,9 @@ def _whole(name: str, value: object, least: int | None) -> None:
 class Funnel:
     """How many requests came in, how many were mirrored, and why the others were not.
 
-    `requests` is the sum of the others. `not_mirrored` counts those of call types that are only passed on to
-    the Router, which `not_mirrored_by_call_type` names; `faulted` those that a fault of mirrorkit's or of a
+    `requests` is the sum of the others. `not_portable` counts those that must not be sent twice, as their
+    provider itself runs a tool (MCP); `not_mirrored` those of call types that are only passed on to the
+    Router, which `not_mirrored_by_call_type` names; `faulted` those that a fault of mirrorkit's or of a
     `where` filter kept from being mirrored; `under_way` those whose primary has not settled yet.
     """
 
@@ -106,6 +108,7 @@ class Funnel:
     over_budget: int = 0
     saturated: int = 0
     no_silent_model: int = 0
+    not_portable: int = 0
     not_mirrored: int = 0
     cancelled: int = 0
     faulted: int = 0
@@ -122,6 +125,18 @@ class Funnel:
         2
         """
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "not_mirrored_by_call_type"}
+
+
+def is_portable(request: Mapping[str, Any]) -> bool:
+    """Whether a request can be sent twice: not where the provider itself runs a tool, which may act.
+
+    >>> is_portable({"tools": [{"type": "function"}]}), is_portable({"tools": [{"type": "mcp"}]})
+    (True, False)
+    """
+    tools = request.get("tools")
+    if not isinstance(tools, list | tuple):
+        return True
+    return not any(isinstance(tool, Mapping) and tool.get("type") == "mcp" for tool in tools)
 
 
 def cost_by_tokens(price: tuple[float, float], tokens: tuple[int, int] | None) -> float | None:

@@ -20,6 +20,8 @@ from mirrorkit.capture.observe import (
 )
 from mirrorkit.records import Status
 
+# a caller who brings a key of their own is served by a copy of the deployment, with an id of its own
+_ID_BEFORE = "original_model_id"
 _CANCELS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
@@ -53,9 +55,14 @@ class Watch:
     @property
     def picked(self) -> str | None:
         """The id of the deployment last picked in the requested group, once the Router has picked one."""
-        info = self._metadata.get("model_info")
-        picked = info.get("id") if isinstance(info, Mapping) else None
+        info = self._model_info
+        picked = info.get(_ID_BEFORE, info.get("id"))
         return str(picked) if picked is not None else None
+
+    @property
+    def _model_info(self) -> Mapping[str, Any]:
+        info = self._metadata.get("model_info")
+        return info if isinstance(info, Mapping) else {}
 
     def chunk(self, chunk: Any) -> None:
         """Take note of one chunk of a stream, as it passes."""
@@ -165,6 +172,8 @@ class Watch:
         overhead_ms = hidden.get("litellm_overhead_time_ms")
         fallbacks = headers.get("x-litellm-attempted-fallbacks")
         picked, answered_by = self.picked, hidden.get("model_id")
+        if answered_by is not None and answered_by == self._model_info.get("id"):
+            answered_by = picked
         provider = hidden.get("custom_llm_provider") or name_of(field_of(error, "llm_provider"))
         content["model"] = content.get("model") or _model_of(error, provider)
         return Seen(

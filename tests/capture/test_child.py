@@ -132,7 +132,11 @@ def is_ours(port: int) -> bool:
     """Whether this process has a socket with this port at its end."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     sockets = {f"socket:[{line[9]}]" for line in lines if int(line[1].rpartition(":")[2], 16) == port}
-    return any(os.readlink(f"/proc/self/fd/{fd}") in sockets for fd in os.listdir("/proc/self/fd"))
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if os.readlink(fd) in sockets:
+                return True
+    return False
 
 
 @pytest.mark.slow
@@ -143,11 +147,13 @@ def test_the_redis_that_steers_primaries_hears_of_no_silent_call(
     callers: list[bool] = []
 
     def accept(redis: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # it is closed
-            while True:
+        while True:
+            try:
                 caller, (_, port) = redis.accept()
-                callers.append(is_ours(port))
-                caller.close()
+            except OSError:  # it is shut down
+                return
+            callers.append(is_ours(port))
+            caller.close()
 
     with socket.create_server(("127.0.0.1", 0)) as redis:
         threading.Thread(target=accept, args=(redis,), daemon=True).start()

@@ -104,12 +104,10 @@ class TestWhatIsMirrored:
         assert sorted(request.model for request in sim.requests) == ["gpt-4.1", "gpt-4o", "gpt-4o-mini"]
         assert {bool(request.body.get("stream")) for request in sim.requests} == {kind.stream}
 
-    def test_a_tuple_is_as_good_as_a_list_and_mirrored_by_nobody_else(self, sim: Any, drive: Any) -> None:
-        with session_on(sim, ("next", "other")) as session:
-            drive.chat(session)
-            drive.drain(session)
-            assert sorted(session.frame["arm"]) == ["next", "other"]
-        assert sorted(request.model for request in sim.requests) == ["gpt-4.1", "gpt-4o", "gpt-4o-mini"]
+    def test_a_tuple_is_refused_as_it_cannot_be_taken_over(self, sim: Any) -> None:
+        """LiteLLM mirrors to it, and undoes every write to it: both would mirror."""
+        with pytest.raises(mk.ConfigError, match="silent_model of 'chat' is a tuple: give"):
+            session_on(sim, ("next", "other"))
 
     @pytest.mark.parametrize("silent", [None, []])
     def test_a_deployment_that_names_none_is_not_mirrored(self, sim: Any, drive: Any, silent: Any) -> None:
@@ -503,11 +501,11 @@ class TestWhereWeDiffer:
         sim.script("gpt-4o-mini", *[Reply(fault="401")] * 50)
         settings = {"num_retries": 0, "cooldown_time": 60}
         with session_on(sim, "next", twin, settings=settings) as session:
-            for _ in range(10):
+            for _ in range(20):
                 drive.chat(session)
             drive.drain(session)
             failed = sim.count("gpt-4o-mini")
-            assert failed == session.frame["silent_status"].to_list().count("error") > 1
+            assert failed == session.frame["silent_status"].to_list().count("error") > 0
             for _ in range(50):
                 with contextlib.suppress(litellm.AuthenticationError):
                     drive.call(session.router, "completion", "next", MESSAGES)

@@ -126,7 +126,11 @@ class Adapter:
         return next((d for d in deployments if str(d["model_info"]["id"]) == deployment_id), None)
 
     def _names(self, deployment: Mapping[str, Any]) -> tuple[str, ...]:
-        return as_names(self._silent.of(deployment), f"silent_model of {deployment['model_name']!r}")
+        silent, where = self._silent.of(deployment), f"silent_model of {deployment['model_name']!r}"
+        if isinstance(silent, tuple):
+            # LiteLLM mirrors to it, and keeps it where it cannot be taken over
+            raise ConfigError(f"{where} is a tuple: give the name of a model group, or a list of names.")
+        return as_names(silent, where)
 
     def method(self, call_type: CallType, is_async: bool) -> Callable[..., Any]:
         """The Router's method for a call type."""
@@ -142,7 +146,7 @@ class Adapter:
         if name in ENTRY_POINTS:
             return self.entry.method(name)
         if not self.entry.has(name):
-            raise AttributeError(f"neither the session nor its Router has an attribute {name!r}")
+            raise AttributeError(f"no attribute {name!r}: neither the session nor its Router has one.")
         mirrored = ", ".join(method for endpoint in ENDPOINTS.values() for method in endpoint.methods)
         raise UnsupportedCall(
             f"session.{name} is not mirrored (mirrored are {mirrored}): "

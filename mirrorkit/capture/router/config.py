@@ -89,7 +89,8 @@ def as_names(silent: object, what: str = "silent_model") -> tuple[str, ...]:
     if names != listed:
         odd = next(name for name in listed if not isinstance(name, str) or not name)
         # not its content: a model list, keys and all, may have been put here
-        shown = f"a {type(odd).__name__}" if isinstance(odd, Iterable) and odd else repr(odd)
+        kind = "dict" if isinstance(odd, Mapping) else type(odd).__name__
+        shown = f"a {kind}" if isinstance(odd, Iterable) and odd else repr(odd)
         raise ConfigError(f"{what}: {shown} is no name; give the name of a model group, or a list of names.")
     return tuple(dict.fromkeys(names))
 

@@ -143,9 +143,9 @@ def _id(deployment: Mapping[str, Any]) -> str:
 
 
 def _mirrors(deployment: Mapping[str, Any]) -> bool:
-    """Whether LiteLLM would mirror a request to this deployment."""
+    """Whether LiteLLM would mirror a request to this deployment, by what can be taken over."""
     silent = deployment["litellm_params"].get("silent_model")
-    return silent is not None and silent != []
+    return isinstance(silent, str | list | dict) and silent != []
 
 
 def _is_taken(deployment: Mapping[str, Any]) -> bool:

@@ -34,6 +34,7 @@ NOT_MIRRORED = {
     "over_budget": "over budget",
     "saturated": "saturated",
     "no_silent_model": "no silent model",
+    "not_portable": "tools that act",
     "not_mirrored": "other call types",
     "cancelled": "cancelled",
     "faulted": "faulted",
