@@ -142,6 +142,9 @@ class MirrorSession(RouterCalls, Judging, Watching):
             self._store_in = partial(FrameStore, most=max_pairs_in_memory)
             self._begin(kept)
             warm_up()
+            if self._mirror.away is not None:
+                # it has been starting meanwhile
+                self._mirror.away.wait_until_ready()
         except BaseException:
             adapter.give_back()
             if kept is not None:

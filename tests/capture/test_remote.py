@@ -309,11 +309,13 @@ def test_mirrors_that_have_not_started_in_time_are_given_up_at_close(served: Sim
 
 
 @pytest.mark.slow
-def test_a_rate_holds_while_the_child_starts(served: Simulator) -> None:
+def test_a_rate_holds_while_the_child_starts(served: Simulator, eventually: Any) -> None:
     """Here one that is started again, as a session that is made waits for the first."""
     before = served.count("gpt-4o-mini")
     with mk.MirrorSession(models(served), silent_model="next", isolation="process", mirror_rate=4) as session:
         os.kill(child_of(session).pid or 0, signal.SIGKILL)
+        # what it is given until its end is noticed is lost with it
+        assert eventually(lambda: child_of(session).wait_s > 0)
         for _ in range(4):
             session.completion("chat", MESSAGES)
         assert session.drain(PATIENCE_S)

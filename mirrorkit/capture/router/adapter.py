@@ -5,7 +5,7 @@ import copy
 import os
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import litellm
@@ -189,7 +189,7 @@ class Adapter:
 
     def with_models_of_today(self, blueprint: Blueprint) -> Blueprint:
         """The blueprint with the deployments that the Router has now."""
-        return replace(blueprint, model_list=self.entry.deployments())
+        return blueprint.with_models(self.entry.deployments())
 
     def secrets(self) -> frozenset[str]:
         """Credentials that this process knows, so that none of them is ever recorded."""

@@ -154,7 +154,7 @@ def _named(fate: Fate) -> list[str]:
 def _settings(entry: EntryPoints, passed: Mapping[str, Any]) -> list[str]:
     names = _named("setting")
     # a time-out that nobody has set reads as LiteLLM's own, and would be one that is set
-    if "timeout" not in passed and entry.setting("timeout") == litellm.request_timeout:
+    if passed.get("timeout") is None and entry.setting("timeout") == litellm.request_timeout:
         names.remove("timeout")
     return names
 

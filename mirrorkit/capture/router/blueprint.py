@@ -35,7 +35,7 @@ _CALLBACKS = (
 _OBJECTS = ("client_session", "aclient_session", "secret_manager_client")
 # Settings that are more than one plain value.
 _RICH = ("credential_list",)
-_STRUCTURED = ("_params", "_settings", "_config", "_map", "headers")
+_STRUCTURED = ("_params", "_settings", "_config", "_map", "_labels", "_tags", "headers")
 # What a Router puts into LiteLLM's lists for itself; its alerts are of primaries.
 _ROUTERS_OWN = ("litellm.router", "litellm.integrations.SlackAlerting")
 
@@ -128,8 +128,8 @@ def blueprint_of(router: litellm.Router, settings: Mapping[str, Any] | None = No
         prices=litellm.model_cost,
         callbacks={name: tuple(_callbacks(name)) for name in _CALLBACKS},
         providers=tuple(
-            {**entry, "custom_handler": _portable(entry["custom_handler"], "litellm.custom_provider_map")}
-            for entry in litellm.custom_provider_map
+            {**each, "custom_handler": _portable(each["custom_handler"], "litellm.custom_provider_map")}
+            for each in litellm.custom_provider_map
         ),
     )
 

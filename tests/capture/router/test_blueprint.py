@@ -89,9 +89,10 @@ class TestTheRouter:
         assert built.alias_target("talk") == "chat"
 
     def test_a_time_out_that_was_not_set_stays_unset(self, litellm_state: Any) -> None:
-        unset = litellm.Router(models())
-        built = EntryPoints(travelled(blueprint_of(unset)).build())
-        assert built.default_parameters()["timeout"] is None
+        for unset in (litellm.Router(models()), litellm.Router(models(), timeout=None)):
+            blueprint = travelled(blueprint_of(unset))
+            assert "timeout" not in blueprint.arguments
+            assert EntryPoints(blueprint.build()).default_parameters()["timeout"] is None
 
     def test_a_list_of_models_and_a_config_take_their_own_settings(self) -> None:
         adapter = Adapter(models())

@@ -1,4 +1,4 @@
-"""The one file that asks LiteLLM's Router: by entry points, and by two private names still there."""
+"""The one file that asks LiteLLM's Router: by entry points, and by private names that are still there."""
 
 import ast
 import contextlib
