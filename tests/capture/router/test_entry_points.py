@@ -175,7 +175,7 @@ def test_what_reads_a_router_is_seen() -> None:
 
 
 # a sitecustomize.py, which each process of Python reads first, the child too
-WITHOUT_THE_SHIM = '''
+WITHOUT_THE_SHIM = """
 import importlib.abc, importlib.machinery, sys
 
 class Deleting(importlib.abc.Loader):
@@ -196,7 +196,7 @@ class Finder(importlib.abc.MetaPathFinder):
         return spec
 
 sys.meta_path.insert(0, Finder())
-'''
+"""
 
 SCENARIOS = """
 import asyncio, json, sys, warnings
