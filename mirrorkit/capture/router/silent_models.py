@@ -20,8 +20,6 @@ _OPENING_S = 2.0
 """How long a session that opens waits for deployments that another thread is adding."""
 _CLOSING_S = 10.0
 """The same for one that closes: nobody would put the settings back after it."""
-_GLANCE_S = 0.02
-"""The same for a request, which is not to be held up."""
 _STILL_S = 0.1
 """After this time without a change nothing is being added: a write to the live list has left it so."""
 _PAUSE_S = 0.001
@@ -61,21 +59,22 @@ class SilentModels:
     def take(self, entry: EntryPoints, opening: bool = False) -> None:
         """Keep LiteLLM from mirroring by itself; quick where there is nothing to take.
 
-        While another thread adds deployments they are waited for, a moment: what could not be taken then is
-        taken before the next request.
+        What another thread is adding just now is waited for when a session opens; a request is not held up,
+        and leaves it to the next one.
         """
         if any(map(_mirrors, entry.deployments())):
-            self._rewrite(entry, self._take, _OPENING_S if opening else _GLANCE_S)
+            self._rewrite(entry, self._take, _OPENING_S if opening else 0.0)
 
     def release(self, router: litellm.Router) -> None:
         """One session less; after the last one everything is as its user has set it."""
         with _OF_LOCK:
             self._sessions -= 1
-        if (
-            self._sessions
-            or not self._taken
-            or self._rewrite(EntryPoints(router), self._put_back, _CLOSING_S)
-        ):
+        if self._sessions or not self._taken:
+            return
+        if self._rewrite(EntryPoints(router), self._put_back, _CLOSING_S):
+            with self._lock:
+                if not self._sessions:
+                    self._taken.clear()
             return
         warnings.warn(
             "the Router's silent_model could not be put back: for "
