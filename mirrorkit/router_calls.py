@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from mirrorkit.capture.mirror import Mirror
-from mirrorkit.capture.router.adapter import CallType
+from mirrorkit.capture.router.adapter import ENTRY_POINTS, CallType
 
 
 class RouterCalls(ABC):
@@ -14,7 +14,11 @@ class RouterCalls(ABC):
 
     @property
     def router(self) -> Any:
-        """The Router itself. While a session is open, calls on it are not mirrored, by nobody."""
+        """The Router itself, whose calls nobody mirrors while a session is open.
+
+        Deployments that are changed on it, and not by `session.apply`, are taken over with the session's next
+        call.
+        """
         return self._mirror.adapter.router
 
     def completion(self, model: str, messages: Any, **kwargs: Any) -> Any:
@@ -63,6 +67,21 @@ class RouterCalls(ABC):
         """`Router.arerank`, not mirrored; the funnel counts it."""
         self._check_open()
         return await self._mirror.aforward("rerank", args, kwargs)
+
+    def apply(self, changes: Any) -> Any:
+        """`Router.apply`: changes of deployments and settings, mirrored rightly at once."""
+        result = self._mirror.adapter.entry.method("apply")(changes)
+        self._mirror.refresh()
+        return result
+
+    async def aapply(self, changes: Any) -> Any:
+        """The same, awaiting."""
+        result = await self._mirror.adapter.entry.method("aapply")(changes)
+        self._mirror.refresh()
+        return result
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *ENTRY_POINTS})
 
     def __getattr__(self, name: str) -> Any:
         mirror = self.__dict__.get("_mirror")

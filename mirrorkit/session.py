@@ -45,7 +45,7 @@ class MirrorSession(RouterCalls, Judging, Watching):
     """Wraps a Router with mirroring, and records every primary and silent pair.
 
     Call it as you call the Router: the answers are the Router's own, and each request is also sent, in the
-    background, to the silent model of the deployment that answered.
+    background, to the silent model of the deployment that the Router picked in the requested group.
 
     Args:
         router: a `litellm.Router`, a model list, or the path of a LiteLLM `config.yaml`.

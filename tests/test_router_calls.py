@@ -6,9 +6,12 @@ from typing import Any
 import litellm
 import pytest
 from litellm.router_api import ChangeSet
+from litellm.types.router import Deployment
 
 import mirrorkit as mk
 from mirrorkit.errors import SessionClosed, UnsupportedCall
+
+MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
 
 
 @pytest.fixture
@@ -49,10 +52,24 @@ class TestPassedOn:
     def test_entry_points_are_the_routers_own(self, router: litellm.Router) -> None:
         with mk.MirrorSession(router) as session:
             assert session.registry().aliases() == {"nick": "chat"}
-            session.apply(ChangeSet(settings={"num_retries": 5}))
-            assert session.settings().as_dict()["num_retries"] == 5
-            for name in ("health", "observe", "select", "aapply", "register_plugin", "retire"):
+            for name in ("settings", "health", "observe", "select", "register_plugin", "retire"):
                 assert getattr(session, name) == getattr(router, name)
+                assert name in dir(session)
+
+    def test_what_the_session_applies_is_taken_over_at_once(self, sim: Any, router: Any, drive: Any) -> None:
+        """A call on the Router itself right after it is mirrored by nobody."""
+        with mk.MirrorSession(router) as session:
+            new = Deployment(**sim.deployment("new", "gpt-4o", silent_model="next"))
+            changes = ChangeSet(upsert=[new], settings={"num_retries": 5})
+            result = drive.call(session, "apply", changes)
+            assert result.version == router.registry().version
+            assert session.settings().as_dict()["num_retries"] == 5
+            drive.call(router, "completion", model="new", messages=MESSAGES)
+            assert sim.count("gpt-4o-mini") == 0
+            drive.call(session, "completion", "new", MESSAGES)
+            drive.drain(session)
+            assert session.frame["arm"].to_list() == ["next"]
+        assert sim.count("gpt-4o-mini") == 1
 
 
 class TestRefused:

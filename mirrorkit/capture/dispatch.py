@@ -317,7 +317,8 @@ class Dispatcher:
         if self.blocks():
             raise LoopRunning(
                 "mirrors are under way on this thread's event loop, which a blocking wait would stop: "
-                "use `await session.adrain()`, or call `mirrorkit.notebook.allow_nested_loops()` first."
+                "use `await session.adrain()` or `await session.aclose()`, or call "
+                "`mirrorkit.notebook.allow_nested_loops()` first."
             )
         waiter, deadline = self._waiter(), _deadline(timeout_s)
         while not waiter.done():

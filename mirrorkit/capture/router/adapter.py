@@ -35,8 +35,8 @@ class Endpoint:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The names of the Router's methods, blocking and awaited."""
-        return ((self.call_type,) if self.blocks else ()) + (f"a{self.call_type}",)
+        """The names of the Router's methods; both are awaited where it has no blocking one."""
+        return self.call_type, f"a{self.call_type}"
 
 
 ENDPOINTS: Mapping[CallType, Endpoint] = {
@@ -49,10 +49,8 @@ ENDPOINTS: Mapping[CallType, Endpoint] = {
     ),
 }
 
-ENTRY_POINTS = frozenset(
-    {"registry", "settings", "health", "select", "apply", "aapply", "observe", "register_plugin", "retire"}
-)
-"""What a session passes on to its Router as it is: LiteLLM's way to read and change it."""
+ENTRY_POINTS = frozenset({"registry", "settings", "health", "select", "observe", "register_plugin", "retire"})
+"""LiteLLM's ways to read and steer a Router, which a session passes on as they are."""
 
 
 class Adapter:
@@ -149,8 +147,8 @@ class Adapter:
             raise AttributeError(f"no attribute {name!r}: neither the session nor its Router has one.")
         mirrored = ", ".join(method for endpoint in ENDPOINTS.values() for method in endpoint.methods)
         raise UnsupportedCall(
-            f"session.{name} is not mirrored (mirrored are {mirrored}): "
-            f"use session.router.{name} to reach the Router itself, unmirrored."
+            f"a session has no {name!r}: use session.router.{name} to reach the Router itself, unmirrored. "
+            f"Mirrored are {mirrored}."
         )
 
     def model_info(self, deployment_id: str, model: str) -> Mapping[str, Any]:

@@ -30,9 +30,8 @@ def check_groups(adapter: Adapter, silent: Mapping[str | None, Sequence[str]], p
     for group, name in told:
         for known in (group, name):
             if known is not None and not adapter.knows(known):
-                raise ConfigError(
-                    f"silent_model: {known!r} is no model group of this router, which has {groups}."
-                )
+                where = "silent_model" if group is None else f"silent_model of {group!r}"
+                raise ConfigError(f"{where}: {known!r} is no model group of this Router, which has {groups}.")
         if name == CONTROL:
             raise ConfigError(f"silent_model: {CONTROL!r} is the name of the control arm; rename that group.")
         if group == name or (group is None and groups == [name]):
