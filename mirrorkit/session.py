@@ -17,7 +17,7 @@ import polars as pl
 
 from mirrorkit.capture.batch import arun_all, read_requests, run_all
 from mirrorkit.capture.judge import Claims
-from mirrorkit.capture.lifetime import NO_POLARS, at_exit, at_fork, runs
+from mirrorkit.capture.lifetime import NO_POLARS, at_exit, at_fork, uses_polars
 from mirrorkit.capture.mirror import Isolation, Mirror
 from mirrorkit.capture.policy import Funnel, Policy
 from mirrorkit.capture.router.adapter import Adapter, warm_up
@@ -394,7 +394,7 @@ class MirrorSession(RouterCalls, Judging, Watching):
 
     def _let_go(self) -> None:
         """In a process that is forked off: what is open and under way is the parent's."""
-        if runs(os.getppid(), "polars"):
+        if uses_polars(os.getppid()):
             self._unreadable = NO_POLARS
             self._store = FrameStore(journal=self._store.journal, unreadable=NO_POLARS)
         self._beginning = threading.Lock()  # a thread that is not here may have held it

@@ -65,52 +65,76 @@ def _usage(usage: Any) -> dict[str, Any] | None:
     }
 
 
+class StreamError(Exception):
+    """What a provider says amid a stream that it cannot finish."""
+
+
 class MessageStream:
     """A message put together from the bytes of its stream, wherever these are cut."""
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._blocks: dict[Any, dict[str, Any]] = {}
+        self._rest = [b""]
+        self._blocks: dict[str, dict[str, Any]] = {}
         self._head: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
+        self._is_whole = False
+        self._error: StreamError | None = None
         self.begun = False
         """whether anything of the answer itself has come"""
 
     def feed(self, chunk: bytes | str) -> None:
         """Take the next bytes."""
-        self._rest += chunk.encode() if isinstance(chunk, str) else chunk
-        *lines, self._rest = self._rest.replace(b"\r\n", b"\n").split(b"\n")
-        for event in _events(lines):
-            self._take(event)
+        chunk = chunk.encode() if isinstance(chunk, str) else chunk
+        self._rest.append(chunk)
+        if b"\n" in chunk:
+            *lines, rest = b"".join(self._rest).split(b"\n")
+            self._rest = [rest]
+            for event in _events(lines):
+                self._take(event)
 
     @property
     def message(self) -> dict[str, Any]:
         """What has come of the message so far."""
         return {**self._head, "content": list(self._blocks.values()), "usage": self._usage or None}
 
+    @property
+    def error(self) -> StreamError | None:
+        """Why a stream that has come to its end is no answer; None if it is one.
+
+        LiteLLM passes on what a provider says amid a stream, as that it is overloaded, and raises nothing.
+        """
+        if self._error is None and not self._is_whole:
+            return StreamError("the stream ended before its message did")
+        return self._error
+
     def _take(self, event: Mapping[str, Any]) -> None:
-        if event.get("type") == "message_start" and isinstance(message := event.get("message"), Mapping):
+        kind = event.get("type")
+        if kind == "message_start":
+            message = _mapping(event.get("message"))
             self._head |= message
             self._count(message.get("usage"))
-        elif event.get("type") == "message_delta":
+        elif kind == "message_delta":
             self._head |= _mapping(event.get("delta"))
             self._count(event.get("usage"))
-        elif event.get("type") == "content_block_start":
-            block = dict(_mapping(event.get("content_block")))
-            # the arguments of a tool come as text, after an empty object
-            self._blocks[event.get("index")] = block | (
-                {"input": ""} if block.get("type") == "tool_use" else {}
-            )
-        elif event.get("type") == "content_block_delta":
-            self._add(
-                self._blocks.setdefault(event.get("index"), {"type": "text"}), _mapping(event.get("delta"))
-            )
+        elif kind == "content_block_start":
+            self._blocks[str(event.get("index"))] = dict(_mapping(event.get("content_block")))
+        elif kind == "content_block_delta":
+            block = self._blocks.setdefault(str(event.get("index")), {"type": "text"})
+            self._add(block, _mapping(event.get("delta")))
+        elif kind == "message_stop":
+            self._is_whole = True
+        elif kind == "error":
+            said = _mapping(event.get("error"))
+            self._error = StreamError(f"{said.get('type')}: {said.get('message')}")
 
     def _add(self, block: dict[str, Any], delta: Mapping[str, Any]) -> None:
         self.begun = True
-        for name, piece in (("text", delta.get("text")), ("input", delta.get("partial_json"))):
-            if isinstance(piece, str):
-                block[name] = str(block.get(name) or "") + piece
+        if isinstance(text := delta.get("text"), str):
+            block["text"] = str(block.get("text") or "") + text
+        if isinstance(part := delta.get("partial_json"), str):
+            # the arguments of a tool come as text, after an empty object
+            before = block.get("input")
+            block["input"] = (before if isinstance(before, str) else "") + part
 
     def _count(self, usage: Any) -> None:
         # the last count of each kind is the whole; a provider may leave out what it has said before

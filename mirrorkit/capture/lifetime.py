@@ -1,11 +1,13 @@
 """What is to be done when the interpreter ends, and in a process that is forked off."""
 
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakMethod
 
+_POOL = re.compile(r"polars-\d")
 Hook = WeakMethod[Callable[[], None]]
 
 NO_POLARS = (
@@ -29,15 +31,16 @@ def at_fork(hook: Hook) -> None:
         os.register_at_fork(after_in_child=_calling(hook))
 
 
-def runs(process: int, thread: str) -> bool:
-    """Whether a process has a thread whose name begins like this; False where the system does not tell.
+def uses_polars(process: int) -> bool:
+    """Whether Polars has been at work in a process; False where the system does not tell.
 
-    >>> runs(os.getpid(), "no such thread")
+    >>> uses_polars(1)
     False
     """
     tasks = Path(f"/proc/{process}/task")
     try:
-        return any((task / "comm").read_text().startswith(thread) for task in tasks.iterdir())
+        # its pool's, polars-0 and so on, begin with its first work; another one begins with its import
+        return any(_POOL.match((task / "comm").read_text()) for task in tasks.iterdir())
     except OSError:
         return False
 

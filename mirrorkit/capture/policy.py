@@ -132,11 +132,16 @@ def is_portable(request: Mapping[str, Any]) -> bool:
 
     >>> is_portable({"tools": [{"type": "function"}]}), is_portable({"tools": [{"type": "mcp"}]})
     (True, False)
+    >>> is_portable({"mcp_servers": [{"type": "url"}]})
+    False
     """
     tools = request.get("tools")
-    if not isinstance(tools, list | tuple):
-        return True
-    return not any(isinstance(tool, Mapping) and tool.get("type") == "mcp" for tool in tools)
+    kinds = (
+        [tool.get("type") for tool in tools if isinstance(tool, Mapping)]
+        if isinstance(tools, list | tuple)
+        else []
+    )
+    return not (request.get("mcp_servers") or {"mcp", "mcp_toolset"} & {str(kind) for kind in kinds})
 
 
 def cost_by_tokens(price: tuple[float, float], tokens: tuple[int, int] | None) -> float | None:

@@ -127,6 +127,8 @@ class Watch:
 
     def streamed(self, stream: Any) -> Seen:
         """The stream came to its end."""
+        if self._message is not None and (error := self._message.error) is not None:
+            return self.failed(error, stream)
         return self._safely("ok", lambda: self._stream_seen("ok", stream))
 
     def abandoned(self, stream: Any) -> Seen:

@@ -14,18 +14,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from mirrorkit.errors import ConfigError, MirrorError
-from mirrorkit.simulator.messages import messages
+from mirrorkit.simulator.endpoints import ANSWERS
 from mirrorkit.simulator.models import SimulatedModel, drawn_fault, slowness, worded_anew
 from mirrorkit.simulator.wire import (
     Outcome,
     Refusal,
     Reply,
     Turn,
-    chat,
-    embeddings,
     event_bytes,
     json_object,
-    responses,
+    key_of,
     scripted_refusal,
 )
 
@@ -280,12 +278,7 @@ class Simulator(Endpoint):
 
         app = web.Application(client_max_size=_MAX_BODY_BYTES)
         app.router.add_get("/v1/models", self._list_models)
-        for path, answer in (
-            ("/v1/chat/completions", chat),
-            ("/v1/responses", responses),
-            ("/v1/embeddings", embeddings),
-            ("/v1/messages", messages),
-        ):
+        for path, answer in ANSWERS.items():
             app.router.add_post(path, self._handler(answer))
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
@@ -342,8 +335,7 @@ class Simulator(Endpoint):
             return self._counts[model]
 
     def _refusal(self, request: "web.Request", model: str, body: Mapping[str, Any] | None) -> Refusal | None:
-        own = request.headers.get("x-api-key", "")  # Anthropic's
-        given = request.headers.get("Authorization", own).removeprefix("Bearer ")
+        given = key_of(request.headers)
         if given != self.api_key:
             # echoed as a careless provider would, so that tests see whether it is kept out of records
             return Refusal(401, f"Incorrect API key provided: {given}.", code="invalid_api_key")

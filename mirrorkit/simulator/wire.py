@@ -347,6 +347,11 @@ def event_bytes(payload: Mapping[str, Any], *, broken: bool = False) -> bytes:
     return f"{name}data: {data[: len(data) // 2] if broken else data}\n\n".encode()
 
 
+def key_of(headers: Mapping[str, str]) -> str:
+    """The key that a request was sent with, as OpenAI's clients send it or as Anthropic's do."""
+    return headers.get("Authorization", headers.get("x-api-key", "")).removeprefix("Bearer ")
+
+
 def json_object(raw: bytes) -> dict[str, Any] | None:
     """The JSON object in the bytes, or None if they hold none."""
     try:

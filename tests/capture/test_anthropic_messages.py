@@ -61,6 +61,26 @@ class TestReading:
         assert choice["finish_reason"] == "tool_calls"
         assert answer["model"] == "claude"
         assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (9, 5)
+        assert stream.error is None
+
+    def test_what_the_provider_says_amid_a_stream_is_its_error(self) -> None:
+        """LiteLLM passes it on and raises nothing: half an answer would count as a whole one."""
+        stream = MessageStream()
+        stream.feed(STREAM[:200] + b"\n\n")
+        assert str(stream.error) == "the stream ended before its message did"
+        stream.feed(event("error", error={"type": "overloaded_error", "message": "Overloaded"}))
+        assert str(stream.error) == "overloaded_error: Overloaded"
+
+    def test_a_tool_without_arguments_has_an_empty_object_streamed_or_whole(self) -> None:
+        block = {"type": "tool_use", "name": "f", "input": {}}
+        stream = MessageStream()
+        stream.feed(event("content_block_start", index=0, content_block=block))
+        assert as_chat(stream.message)["choices"] == as_chat({"content": [block]})["choices"]
+
+    def test_an_odd_event_costs_no_other_one(self) -> None:
+        stream = MessageStream()
+        stream.feed(event("content_block_delta", index=["x"], delta={"text": "?"}) + STREAM)
+        assert as_chat(stream.message)["usage"]["completion_tokens"] == 5
 
     @given(st.binary(max_size=200))
     def test_bytes_that_are_no_events_say_nothing_and_raise_nothing(self, raw: bytes) -> None:
@@ -207,6 +227,23 @@ class TestMirroring:
         self.mirrored(sim, isolation, stream=stream)
         theirs = {"model", "messages", "max_tokens", "stream", "input", "include", "max_output_tokens"}
         assert all(set(request.body) <= theirs for request in sim.requests), sim.requests
+
+
+def test_a_stream_that_is_cut_is_an_error_on_either_side(sim: Simulator) -> None:
+    models = [claude(sim, "chat", silent_model="next"), claude(sim, "next")]
+    sim.script("claude-sonnet-4-5", Reply(), Reply(cut_after_chunks=4))
+
+    async def main() -> dict[str, Any]:
+        async with mk.MirrorSession(models, silent_retries=0) as session:
+            stream = await session.aanthropic_messages("chat", MESSAGES, max_tokens=50, stream=True)
+            async for _ in stream:
+                pass
+            await session.adrain()
+            return row(session)
+
+    pair = asyncio.run(main())
+    assert (pair["primary_status"], pair["silent_status"]) == ("ok", "error")
+    assert pair["silent_error_type"]
 
 
 def test_a_stream_that_is_left_half_way_is_abandoned(sim: Simulator) -> None:

@@ -62,6 +62,7 @@ class Small:
 """
 
 
+@pytest.mark.slow
 def test_the_child_routes_as_its_parent_would(
     served: Simulator, runner: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +179,7 @@ def test_the_redis_that_steers_primaries_hears_of_no_silent_call(
     assert all(callers)
 
 
+@pytest.mark.slow
 def test_deployments_that_change_change_in_the_child_and_deprecated_members_are_used_nowhere(
     served: Simulator, monkeypatch: pytest.MonkeyPatch, eventually: Any
 ) -> None:
@@ -253,6 +255,7 @@ def plan_of(router: Any) -> bytes:
     return pack_plan(Plan(blueprint_of(router), Policy()))
 
 
+@pytest.mark.slow
 def test_a_child_is_waited_for_no_longer_than_is_said(served: Simulator) -> None:
     plan = plan_of(litellm.Router([served.deployment("chat", "gpt-4o")]))
     faults: list[BaseException] = []
