@@ -76,10 +76,12 @@ class Mirror:
     def _child(self) -> Remote:
         plan = Plan(self.adapter.blueprint(), self.policy)
         pack_plan(plan)  # what cannot be taken along is said here, at the door
-        adapter = self.adapter
+        entry = (
+            self.adapter.entry
+        )  # not the adapter, which gives the Router back when nobody holds it any more
 
         def today() -> bytes:
-            return pack_plan(replace(plan, blueprint=adapter.with_models_of_today(plan.blueprint)))
+            return pack_plan(replace(plan, blueprint=plan.blueprint.with_models(entry.deployments())))
 
         away = Remote(today, self.books.fault)
         # a session that is dropped unclosed leaves no process behind

@@ -185,10 +185,6 @@ class Adapter:
         """What it takes to build the Router in another process; raises ConfigError for what stays here."""
         return blueprint_of(self.router, self._settings)
 
-    def with_models_of_today(self, blueprint: Blueprint) -> Blueprint:
-        """The blueprint with the deployments that the Router has now."""
-        return blueprint.with_models(self.entry.deployments())
-
     def secrets(self) -> frozenset[str]:
         """Credentials that this process knows, so that none of them is ever recorded."""
         found = frozenset(v for k, v in os.environ.items() if is_secret_variable(k) and len(v) >= 12)
