@@ -76,9 +76,8 @@ class Mirror:
     def _child(self) -> Remote:
         plan = Plan(self.adapter.blueprint(), self.policy)
         pack_plan(plan)  # what cannot be taken along is said here, at the door
-        entry = (
-            self.adapter.entry
-        )  # not the adapter, which gives the Router back when nobody holds it any more
+        # not the adapter, which gives the Router back when nobody holds it any more
+        entry = self.adapter.entry
 
         def today() -> bytes:
             return pack_plan(replace(plan, blueprint=plan.blueprint.with_models(entry.deployments())))
