@@ -156,10 +156,11 @@ def row(session: mk.MirrorSession, at: int = 0) -> dict[str, Any]:
     return session.frame.row(at, named=True)
 
 
-@pytest.mark.parametrize("isolation", ["shared", pytest.param("process", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stream", [False, True])
 class TestMirroring:
-    def mirrored(self, sim: Simulator, isolation: Any, **request: Any) -> tuple[Any, dict[str, Any], Any]:
+    def mirrored(
+        self, sim: Simulator, isolation: Any = "shared", **request: Any
+    ) -> tuple[Any, dict[str, Any], Any]:
         models = [claude(sim, "chat", silent_model="next"), sim.deployment("next", "gpt-4o")]
 
         async def main() -> tuple[Any, dict[str, Any], Any]:
@@ -172,6 +173,7 @@ class TestMirroring:
 
         return asyncio.run(main())
 
+    @pytest.mark.parametrize("isolation", ["shared", pytest.param("process", marks=pytest.mark.slow)])
     def test_both_sides_are_recorded_whole(self, sim: Simulator, stream: bool, isolation: Any) -> None:
         answer, pair, session = self.mirrored(sim, isolation, stream=stream, system="Be kind.")
         assert pair["call_type"] == "anthropic_messages"
@@ -192,20 +194,18 @@ class TestMirroring:
         assert json.loads(pair["params"])["system"] == "Be kind."
         assert session.funnel.mirrored == session.funnel.requests == 1
 
-    def test_tool_calls_are_recorded(self, sim: Simulator, stream: bool, isolation: Any) -> None:
+    def test_tool_calls_are_recorded(self, sim: Simulator, stream: bool) -> None:
         wanted = {"type": "tool", "name": "look_up"}
-        _, pair, _ = self.mirrored(sim, isolation, stream=stream, tools=[TOOL], tool_choice=wanted)
+        _, pair, _ = self.mirrored(sim, stream=stream, tools=[TOOL], tool_choice=wanted)
         for side in ("primary", "silent"):
             (call,) = json.loads(pair[f"{side}_tool_calls"])
             assert call["name"] == "look_up"
             assert "id" in json.loads(call["arguments"])
             assert pair[f"{side}_finish_reason"] == "tool_calls"
 
-    def test_the_cache_is_priced_as_litellm_prices_it(
-        self, sim: Simulator, stream: bool, isolation: Any
-    ) -> None:
+    def test_the_cache_is_priced_as_litellm_prices_it(self, sim: Simulator, stream: bool) -> None:
         sim.script("claude-sonnet-4-5", Reply(cached_tokens=1_000))
-        _, pair, _ = self.mirrored(sim, isolation, stream=stream)
+        _, pair, _ = self.mirrored(sim, stream=stream)
         price = litellm.get_model_info("claude-sonnet-4-5")
         assert pair["primary_cached_input_tokens"] == 1_000
         assert pair["primary_input_tokens"] == 1_000
@@ -214,17 +214,15 @@ class TestMirroring:
             + pair["primary_output_tokens"] * price["output_cost_per_token"]
         )
 
-    def test_a_silent_failure_is_a_row_and_no_more(
-        self, sim: Simulator, stream: bool, isolation: Any
-    ) -> None:
+    def test_a_silent_failure_is_a_row_and_no_more(self, sim: Simulator, stream: bool) -> None:
         sim.script("gpt-4o", Reply(fault="400"))
-        answer, pair, _ = self.mirrored(sim, isolation, stream=stream)
+        answer, pair, _ = self.mirrored(sim, stream=stream)
         assert answer
         assert (pair["primary_status"], pair["silent_status"]) == ("ok", "error")
         assert pair["silent_cost_usd"] is None
 
-    def test_nothing_of_ours_reaches_the_provider(self, sim: Simulator, stream: bool, isolation: Any) -> None:
-        self.mirrored(sim, isolation, stream=stream)
+    def test_nothing_of_ours_reaches_the_provider(self, sim: Simulator, stream: bool) -> None:
+        self.mirrored(sim, stream=stream)
         theirs = {"model", "messages", "max_tokens", "stream", "input", "include", "max_output_tokens"}
         assert all(set(request.body) <= theirs for request in sim.requests), sim.requests
 

@@ -180,8 +180,21 @@ class TestDeploymentsThatChangeWhileASessionIsOpen:
             (_deleted_in_place, [], None),
         ],
     )
-    @pytest.mark.parametrize("isolation", ["shared", pytest.param("process", marks=pytest.mark.slow)])
     def test_by_every_public_way(
+        self, sim: Any, drive: Any, way: Way, arms: list[str], in_the_end: Any
+    ) -> None:
+        self.mirrored(sim, drive, way, arms, in_the_end, "shared")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("way", "arms", "in_the_end"),
+        [(_changed_in_place, ["other"], "other"), (_replaced_without, [], None)],
+    )
+    @pytest.mark.parametrize("drive", ["sync"], indirect=True)
+    def test_in_the_child_too(self, sim: Any, drive: Any, way: Way, arms: list[str], in_the_end: Any) -> None:
+        self.mirrored(sim, drive, way, arms, in_the_end, "process")
+
+    def mirrored(
         self, sim: Any, drive: Any, way: Way, arms: list[str], in_the_end: Any, isolation: Any
     ) -> None:
         def made(group: str, id: str, model: str = "gpt-4o", **params: Any) -> dict[str, Any]:
@@ -259,7 +272,7 @@ class Shared:
             for _ in range(3):
                 adapter.take_over()
             adapter.give_back()
-            self.done.wait(0.01)
+            self.done.wait(0.05)
 
     def run(self, sessions: int) -> None:
         threads = [threading.Thread(target=self.sessions) for _ in range(sessions)]
@@ -270,7 +283,7 @@ class Shared:
             thread.join()
 
 
-@pytest.fixture(params=[(20, 60), pytest.param((200, 400), marks=pytest.mark.slow)], ids=["few", "many"])
+@pytest.fixture(params=[(20, 60), pytest.param((100, 150), marks=pytest.mark.slow)], ids=["few", "many"])
 def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
     shared = Shared(*request.param)
     yield shared
