@@ -154,6 +154,16 @@ def _callbacks_end_with_their_test() -> Iterator[None]:
         callbacks[:] = those
 
 
+@pytest.fixture(autouse=True)
+def _litellm_is_as_silent_as_before() -> Iterator[None]:
+    """A Router that is to be verbose makes LiteLLM's loggers so, which doctests would take for their output."""
+    loggers = [logging.getLogger(name) for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
 def _litellm() -> list[Any]:
     return [sys.modules["litellm"]] if "litellm" in sys.modules else []
 
