@@ -156,7 +156,7 @@ def _callbacks_end_with_their_test() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _litellm_is_as_silent_as_before() -> Iterator[None]:
-    """A Router that is to be verbose makes LiteLLM's loggers so, which doctests would take for their output."""
+    """A verbose Router makes LiteLLM's loggers so, which doctests would take for their own output."""
     loggers = [logging.getLogger(name) for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")]
     before = [logger.level for logger in loggers]
     yield

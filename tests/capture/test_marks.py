@@ -264,6 +264,7 @@ class TestPrometheus:
         assert counted(prometheus, "litellm_requests_metric_total", "gpt-4o-mini") == {}
 
 
+@pytest.mark.slow
 class TestLangfuse:
     @each(*KINDS)
     def test_a_silent_calls_observation_has_the_mark_and_our_ids_in_the_primarys_trace(
