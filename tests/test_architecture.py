@@ -58,6 +58,16 @@ HEAVY = (
 LADEN = {"notebook/chart.py": "plotly", "notebook/browser.py": "anywidget"}
 
 
+def parsed(source: str) -> ast.Module:
+    """The tree of a source; CPython 3.11 may fail to parse, with a SystemError, while other threads work."""
+    for _ in range(20):
+        try:
+            return ast.parse(source)
+        except SystemError:
+            continue
+    return ast.parse(source)
+
+
 class Import(NamedTuple):
     module: str
     line: int
@@ -108,7 +118,7 @@ def broken(path: str, source: str) -> list[str]:
     """What a file's imports break; `path` is within the house."""
     here = path.removesuffix(".py").partition("/")[0]
     faults = []
-    for found in imports(ast.parse(source)):
+    for found in imports(parsed(source)):
         package, room = found.module.partition(".")[0], room_of(found.module)
         where = f"{path}:{found.line} imports {found.module}"
         if room is not None and room != here and here != "__init__" and FLOOR[room] >= FLOOR[here]:
@@ -143,7 +153,7 @@ def test_no_import_runs_in_a_circle() -> None:
     names = {name.removesuffix(".__init__"): file for name, file in names.items()}
     below: dict[str, set[str]] = {}
     for name, file in names.items():
-        found = [i.module for i in imports(ast.parse(file.read_text())) if not i.typing and i.at_top]
+        found = [i.module for i in imports(parsed(file.read_text())) if not i.typing and i.at_top]
         known = {m if m in names else m.rpartition(".")[0] for m in found}
         below[name] = (known & names.keys()) - {name, "mirrorkit"}
     while below:
