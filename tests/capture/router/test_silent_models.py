@@ -283,7 +283,7 @@ class Shared:
             thread.join()
 
 
-@pytest.fixture(params=[(20, 60), pytest.param((100, 150), marks=pytest.mark.slow)], ids=["few", "many"])
+@pytest.fixture(params=[(20, 60), pytest.param((200, 400), marks=pytest.mark.slow)], ids=["few", "many"])
 def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
     shared = Shared(*request.param)
     yield shared
