@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 import polars as pl
 
-Status = Literal["ok", "error", "timeout", "cancelled", "abandoned"]
+Status = Literal["ok", "error", "timeout", "cancelled", "abandoned", "unknown"]
+"""How a call ended; `unknown`: it was sent, and its process ended before anyone heard of it."""
+OutputKind = Literal["text", "tool_calls", "media", "blank", "refusal"]
+"""What an answer is: one that holds tool calls is of that kind, whatever it says besides."""
 UsageSource = Literal["provider", "estimated"]
 Preference = Literal["primary", "silent", "tie"]
 
@@ -70,6 +73,7 @@ class Call:
     output: str | None = None
     tool_calls: str | None = None
     finish_reason: str | None = None
+    output_kind: OutputKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ class Pair:
     stream: bool
     primary: Call
     silent: Call
+    stripped: tuple[str, ...] = ()
+    """names of the caller's parameters that the silent call was sent without"""
     preference: str | None = None
     note: str | None = None
 
@@ -133,6 +139,7 @@ _CALL_TYPES: dict[str, pl.DataType] = {
     "output": pl.String(),
     "tool_calls": pl.String(),
     "finish_reason": pl.String(),
+    "output_kind": pl.String(),
 }
 
 _HEAD_TYPES: dict[str, pl.DataType] = {
@@ -148,6 +155,7 @@ _HEAD_TYPES: dict[str, pl.DataType] = {
     "model_group": pl.String(),
     "messages": pl.String(),
     "params": pl.String(),
+    "stripped": pl.List(pl.String()),
     "stream": pl.Boolean(),
 }
 
@@ -180,7 +188,7 @@ class Schema:
 
 
 SCHEMA = Schema(
-    version=2,
+    version=3,
     columns={
         **_HEAD_TYPES,
         **{f"{side}_{name}": kind for side in ("primary", "silent") for name, kind in _CALL_TYPES.items()},
