@@ -21,13 +21,16 @@ import polars as pl
 
 from mirrorkit.errors import RecordingError
 from mirrorkit.records import SCHEMA
-from mirrorkit.store import files
+from mirrorkit.store import deadline, files
 from mirrorkit.store.folder import QUIET_S
 
 Options = Mapping[str, Any]
 
 _TRIES = 20
 """How often an object is read anew that was replaced while it was read."""
+_ANSWER_S, _SLOWEST = 30.0, 250_000
+"""Seconds that an object store has for an answer, and bytes a second that it takes at the least."""
+_LANES: dict[tuple[int, str], deadline.Lane] = {}
 _NO_OBJECT = re.compile("expanded paths were empty|expected at least 1 source")
 _REPLACED = re.compile("out of specification|Range|416")
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -189,7 +192,7 @@ class Prefix:
         while True:
             tries += 1
             try:
-                return scan().collect(engine="streaming")
+                return deadline.within(lambda: scan().collect(engine="streaming"), _ANSWER_S)
             except _UNREADABLE as error:
                 if nothing is not None and _NO_OBJECT.search(str(error)):
                     return nothing
@@ -199,7 +202,12 @@ class Prefix:
 
     def _put(self, frame: pl.DataFrame, name: str, kept: Mapping[str, str] | None = None) -> None:
         where = f"{self.url.rstrip('/')}/{name}"
-        frame.write_parquet(where, storage_options=self._options(), metadata=dict(kept or {}))
+        lane = _LANES.setdefault((os.getpid(), self.url), deadline.Lane())
+        options, metadata = self._options(), dict(kept or {})
+        lane.do(
+            lambda: frame.write_parquet(where, storage_options=options, metadata=metadata),
+            _ANSWER_S + frame.estimated_size() / _SLOWEST,
+        )
 
     def _options(self) -> dict[str, Any] | None:
         return None if self.options is None else dict(self.options)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -20,17 +21,18 @@ ESSENTIAL = ("pair_id", "arm", "primary_status", "silent_status")
 _PREFIX = "mirrorkit."
 _VERSION_KEY = f"{_PREFIX}schema_version"
 
-# What makes a spreadsheet take a cell for a formula: OWASP, "CSV Injection".
-_FORMULA = "[=+\\-@\t\r\n＝＋－＠]"
+# What makes a spreadsheet take a cell for a formula, blanks and unseen signs before it or not: OWASP, "CSV
+# Injection".
+_FORMULA = r"(?:[\s\p{Cc}\p{Cf}]*[=+\-@＝＋－＠]|[\t\r\n])"
 
 
 def write_csv(frame: pl.DataFrame, path: FilePath, *, neutralise: bool = True) -> None:
     """Write a recording as CSV, which `read` gives back exactly.
 
-    Nested values are JSON, times ISO 8601 in UTC with microseconds. A text cell that a spreadsheet
-    would run as a formula gets a leading apostrophe, which `read` takes off again. With
-    `neutralise=False` only a text that has such an apostrophe of its own gets another, so that
-    reading stays unambiguous.
+    Nested values are JSON, times ISO 8601 in UTC with microseconds. A text cell, or the name of a
+    column, that a spreadsheet would run as a formula gets a leading apostrophe, which `read` takes
+    off again. With `neutralise=False` only a text that has such an apostrophe of its own gets
+    another, so that reading stays unambiguous.
 
     An existing file is replaced in one step, or stays as it is if writing fails. Columns beyond
     the schema come back as text: CSV does not keep their type, Parquet does.
@@ -51,11 +53,14 @@ def write_csv(frame: pl.DataFrame, path: FilePath, *, neutralise: bool = True) -
         _as_text(frame, neutralise=neutralise).write_csv(file)
 
 
-def write_parquet(frame: pl.DataFrame, path: FilePath, *, kept: Mapping[str, str] = {}) -> None:
+def write_parquet(
+    frame: pl.DataFrame, path: FilePath, *, kept: Mapping[str, str] = {}, private: bool = False
+) -> None:
     """Write a recording as Parquet, with its schema version; `read` gives it back exactly.
 
     `kept` are texts by name that go with the frame, such as the plan of its comparison; `read_kept`
-    gives them back. An existing file is replaced in one step, or stays as it is if writing fails.
+    gives them back. An existing file is replaced in one step, or stays as it is if writing fails. What is
+    `private` nobody but this user may read.
 
     Raises RecordingError if the frame is no recording, its folder does not exist, a column beyond
     the schema is of a type that Parquet cannot hold, or something is kept as "schema_version",
@@ -72,7 +77,7 @@ def write_parquet(frame: pl.DataFrame, path: FilePath, *, kept: Mapping[str, str
     metadata = {f"{_PREFIX}{name}": text for name, text in kept.items()}
     if _VERSION_KEY in metadata:
         raise RecordingError('nothing can be kept as "schema_version", which is the file\'s own: rename it')
-    with _replacing(path) as file:
+    with _replacing(path, 0o600 if private else 0o666) as file:
         frame.write_parquet(file, metadata={**metadata, _VERSION_KEY: str(SCHEMA.version)})
 
 
@@ -178,7 +183,8 @@ def fitted(column: pl.Series, kind: pl.DataType, name: str) -> pl.Series:
     try:
         made = _parsed(column, kind) if column.dtype == pl.String else _cast(column, kind)
     except (pl.exceptions.PolarsError, ValueError) as error:
-        mismatch = f"column '{column.name}' of {name} is {column.dtype} and cannot be made {kind}"
+        of = printable(column.name, 60), printable(str(column.dtype), 200)
+        mismatch = f"column '{of[0]}' of {name} is {of[1]} and cannot be made {kind}"
         raise RecordingError(f"{mismatch}: {first_line(error)}") from error
     return made.alias(column.name)
 
@@ -214,11 +220,18 @@ def _as_text(frame: pl.DataFrame, *, neutralise: bool) -> pl.DataFrame:
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
     times = [name for name, kind in SCHEMA.columns.items() if kind.is_temporal()]
     apostrophes = "'*" if neutralise else "'+"
-    return frame.with_columns(
+    told = frame.with_columns(
         pl.col(texts).cast(pl.String).str.replace(f"^({apostrophes}{_FORMULA})", "'${1}"),
         pl.col(times).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
         *[_json(name) for name in nested],
     )
+    return _with_names(told, f"^({apostrophes}{_FORMULA})", "'${1}")
+
+
+def _with_names(frame: pl.DataFrame, pattern: str, replaced: str) -> pl.DataFrame:
+    """The frame with the names of its columns changed as texts in them are."""
+    names = pl.Series(frame.columns, dtype=pl.String).str.replace(pattern, replaced).to_list()
+    return frame.rename(dict(zip(frame.columns, names, strict=True)))
 
 
 def _json(column: str) -> pl.Expr:
@@ -234,7 +247,8 @@ def _json(column: str) -> pl.Expr:
 def _read_csv(path: Path) -> pl.DataFrame:
     with path.open("rb") as file:
         text = pl.read_csv(file, infer_schema=False)
-    return text.with_columns(pl.all().str.replace(f"^'('*{_FORMULA})", "${1}"))
+    pattern = f"^'('*{_FORMULA})"
+    return _with_names(text.with_columns(pl.all().str.replace(pattern, "${1}")), pattern, "${1}")
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
@@ -283,7 +297,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _replacing(path: FilePath) -> Iterator[IO[bytes]]:
+def _replacing(path: FilePath, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """A file to write to, which takes the place of the one at the path when all went well."""
     # Through a link to the file it points at, as a plain write would.
     path = _path(path).resolve()
@@ -293,7 +307,7 @@ def _replacing(path: FilePath) -> Iterator[IO[bytes]]:
         raise RecordingError(f"'{path}' is a folder: name a file in it")
     temporary = path.with_name(f".mirrorkit-{uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -309,10 +323,20 @@ def _path(path: FilePath) -> Path:
 
 
 def _listed(names: list[str], most: int = 10) -> str:
-    shown = ", ".join(names[:most]) or "no columns"
+    shown = ", ".join(printable(name, 60) for name in names[:most]) or "no columns"
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def first_line(error: Exception) -> str:
     """What an error says, without the many lines that Polars adds."""
-    return str(error).strip().partition("\n")[0]
+    return printable(str(error).strip().partition("\n")[0], 400)
+
+
+def printable(text: str, most: int) -> str:
+    r"""A text of a stranger's on one line: what steers a terminal is escaped, what is long is cut.
+
+    >>> printable("\x1b[31mred", 60), printable("a" * 9, 4)
+    ('\\x1b[31mred', 'aaa…')
+    """
+    cut = text if len(text) <= most else f"{text[: most - 1]}…"
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in cut)

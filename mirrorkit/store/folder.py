@@ -3,6 +3,8 @@
     <writer>-000001.parquet   a part: pairs that no one touches again
     <writer>-000002.jsonl     a segment: a line a pair, still written to, or left by one who was killed
     <writer>.notes            what was said of pairs later, and what was looked at
+    <writer>-000001.begun     a line for each silent call under way, gone when they have ended
+    <writer>-unknown.parquet  those of a writer that died, as nobody heard how they ended
     <writer>.lock             held while the writer lives
     <writer>.ended            what a lock becomes when its writer ended without closing
 
@@ -24,8 +26,12 @@ from mirrorkit.store import locks
 QUIET_S = 300.0
 """Seconds after which a writer of another machine that touched none of its files is taken for dead."""
 
-_PART = re.compile(r"-\d{6,}$")
-_OURS = re.compile(r"\d{8}T\d{12}Z_.+_\d+_[0-9a-f]{8}(-\d+)?\.(parquet|jsonl|notes|lock|ended)")
+_UNKNOWN = "-unknown"
+_PART = re.compile(r"-(\d{6,}|unknown)$")
+_OURS = re.compile(
+    r"\d{8}T\d{12}Z_.+_\d+_[0-9a-f]{8}(-(\d+|unknown))?"
+    r"\.(parquet|jsonl|begun|notes|lock|ended)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Folder:
     notes: tuple[Path, ...]
     locks: tuple[Path, ...]
     ended: tuple[Path, ...]
+    begun: tuple[Path, ...] = ()
+    unknown: tuple[Path, ...] = ()
     spent: tuple[Path, ...] = ()
     """segments whose part is there already, as a crash in between leaves them"""
 
@@ -52,7 +60,8 @@ class Folder:
     @property
     def files(self) -> tuple[Path, ...]:
         """All of them."""
-        return (*self.parts, *self.segments, *self.notes, *self.locks, *self.ended, *self.spent)
+        pairs = (*self.parts, *self.segments, *self.begun, *self.unknown, *self.spent)
+        return (*pairs, *self.notes, *self.locks, *self.ended)
 
     def of(self, writer: str) -> list[Path]:
         """The pairs of one writer, the newest file last."""
@@ -62,7 +71,7 @@ class Folder:
 
     def writers(self) -> list[str]:
         """Those who left any file, in order of their start."""
-        return sorted({writer_of(f) for f in (*self.parts, *self.segments, *self.locks)})
+        return sorted({writer_of(f) for f in (*self.parts, *self.segments, *self.begun, *self.locks)})
 
 
 def now() -> datetime:
@@ -86,9 +95,29 @@ def writer_of(file: Path) -> str:
     return _PART.sub("", file.stem)
 
 
+def unknown(folder: Path, writer: str) -> Path:
+    """The part of the calls that a writer which died had under way."""
+    return folder / f"{writer}{_UNKNOWN}.parquet"
+
+
+def is_unknown(file: Path) -> bool:
+    """Whether a file is such a part."""
+    return file.stem.endswith(_UNKNOWN)
+
+
 def segment(folder: Path, writer: str, number: int) -> Path:
     """The file of a writer's segment."""
     return folder / f"{writer}-{number:06d}.jsonl"
+
+
+def make(path: Path) -> None:
+    """Make a folder, and those above it, where missing: for nobody but this user.
+
+    Raises OSError if it cannot be made.
+    """
+    if not path.is_dir():
+        make(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
 
 
 def listed(path: Path) -> Folder:
@@ -103,7 +132,8 @@ def listed(path: Path) -> Folder:
     by_suffix: dict[str, list[Path]] = {}
     for name in names:
         by_suffix.setdefault(Path(name).suffix, []).append(path / name)
-    parts = by_suffix.get(".parquet", [])
+    parquet = by_suffix.get(".parquet", [])
+    parts = [file for file in parquet if not is_unknown(file)]
     whole = {part.stem for part in parts}
     segments = by_suffix.get(".jsonl", [])
     return Folder(
@@ -113,6 +143,8 @@ def listed(path: Path) -> Folder:
         tuple(by_suffix.get(".notes", [])),
         tuple(by_suffix.get(".lock", [])),
         tuple(by_suffix.get(".ended", [])),
+        tuple(by_suffix.get(".begun", [])),
+        tuple(file for file in parquet if is_unknown(file)),
         tuple(file for file in segments if file.stem in whole),
     )
 

@@ -1,15 +1,19 @@
 """Pairs come in one by one, a frame goes out; a look costs what is new since the last one."""
 
+import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime
+from functools import partial
 from threading import Lock
+from weakref import WeakMethod
 
 import polars as pl
 
 from mirrorkit.errors import ConfigError, LabelError, MirrorError, MirrorWarning, RecordingError
 from mirrorkit.records import SCHEMA, Judgement, Pair
-from mirrorkit.store import chunks, files, labels
+from mirrorkit.store import chunks, deadline, files, labels, neighbours
 from mirrorkit.store.journal import Journal
 from mirrorkit.store.rows import rows
 
@@ -18,6 +22,14 @@ _AT_ONCE = 128
 
 _MERGED = 2_048
 """Rows of a chunk that only a look merges further, as who appends is not to wait for more."""
+
+_PATIENCE_S = 30.0
+"""Seconds that a look waits for what earlier sessions left; it comes at a later look then."""
+
+_UNREADABLE = (RecordingError, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+_Earlier = tuple[pl.DataFrame, int, str]
+"""The newest of the pairs that earlier sessions left, how many there are, and the looks taken."""
 
 
 def _now() -> datetime:
@@ -29,13 +41,15 @@ class FrameStore:
 
     Pairs become rows a few at a time, and a look adds to the frame only those rows that are new: they are
     chunks, which are merged when they are of like size, so n pairs are in few chunks. What is said of a pair
-    later, its labels, is put into its row at the next look; frames handed out earlier stay as they are.
+    later, its labels, is put into its row at the next look; frames handed out earlier stay as they are. The
+    stores of one process on one journal see each other's pairs and labels.
 
     Args:
         recorded: pairs that were recorded before, with the columns of the schema and maybe others.
         clock: tells when a label is set.
         journal: where each pair goes before it is in the frame, and labels and verdicts too. Pairs that it
-            has already come first in the frame; they are read at the first look.
+            has already come first in the frame; they are read at the first look, or at the first one at which
+            they can be read.
         most: pairs that are kept in memory; older ones are in the journal alone.
         complete_before: tells the start of the oldest request under way, for the journal.
         unreadable: why pairs can be added but not read here, and so are not kept in memory; None if they can.
@@ -74,9 +88,19 @@ class FrameStore:
         self._whole = chunks.WHOLE if most is None else min(chunks.WHOLE, max(_AT_ONCE, most // 4))
         self._unreadable = unreadable
         self._recalled = journal is None or unreadable is not None
+        self._recalling: Future[_Earlier] | None = None
+        self._recalling_since = 0.0
+        self._is_told = False
         self._looks = "[]"
+        # what came of others while it is not known what was there before
+        self._heard: set[str] = set()
+        self._said_since: list[labels.Annotation] = []
+        self._near: neighbours.Neighbours[FrameStore] | None = None
         if journal is not None:
-            journal.watch(complete_before)
+            rescue = WeakMethod(self._rescue)
+            journal.watch(complete_before, lambda: _call(rescue))
+            self._near = neighbours.on(journal.folder)
+            self._near.join(self)
 
     def __len__(self) -> int:
         with self._looking:
@@ -91,19 +115,39 @@ class FrameStore:
 
     def append(self, pair: Pair) -> None:
         """Add a pair, to the journal first; cheap, and never waits for a look that is under way."""
-        try:
-            if self._journal is not None:
-                self._journal.append(pair, self._before())
-        finally:
-            with self._appending:
-                self._count += 1
-                if self._unreadable is None:
-                    self._new.append(pair)
-        if len(self._new) >= _AT_ONCE and self._looking.acquire(blocking=False):
-            try:
-                self._make_rows(_AT_ONCE)
-            finally:
-                self._looking.release()
+        stores = [self]
+        if self._journal is None or self._near is None:
+            self._add(pair)
+        else:
+            with self._near.gate:
+                try:
+                    self._journal.append(pair, self._before())
+                finally:
+                    stores = self._near.members()
+                    for store in stores:
+                        store._add(pair, is_own=store is self)
+        for store in stores:
+            store._advance()
+
+    def begun(self, pair: Pair) -> None:
+        """A silent call is about to be sent: should this process die, the journal has a row of it.
+
+        The pair is one whose silent status is "unknown"; that of the same id, when it is appended, takes its
+        place. Without a journal nothing is done.
+        """
+        if self._journal is not None:
+            self._journal.begun(pair)
+
+    def dropped(self, pair_id: str) -> None:
+        """A silent call that was `begun` was not sent after all, and gets no row."""
+        if self._journal is not None:
+            self._journal.dropped(pair_id)
+
+    @property
+    def others_before(self) -> datetime | None:
+        """Until when the pairs of other stores of this process on the journal are complete; None: all are."""
+        others = [] if self._near is None else [each for each in self._near.members() if each is not self]
+        return min((mark for each in others if (mark := each._before()) is not None), default=None)
 
     def label(self, pair_id: str, preference: str | None, note: str | None) -> None:
         """Set a person's preference on a pair, or take it back; see `labels.label`.
@@ -162,7 +206,7 @@ class FrameStore:
             self._take_in()
             if self._journal is None or not self._hides():
                 return None
-        return self._journal.everything().labelled()
+        return self._journal.everything(self._journals()).labelled()
 
     def _check_readable(self) -> None:
         if self._unreadable is not None:
@@ -178,48 +222,113 @@ class FrameStore:
                 return True
             if self._journal is None or not self._hides():
                 return False
-        named = self._journal.everything().pairs.filter(pl.col("pair_id") == pair_id)
+        named = self._journal.everything(self._journals()).pairs.filter(pl.col("pair_id") == pair_id)
         return bool(named.select(pl.len()).collect(engine="streaming").item())
+
+    def _rescue(self) -> None:
+        """Put into the journal again what is in memory and was removed from it."""
+        if self._journal is None or self._near is None or self._unreadable is not None:
+            return
+        with self._looking, self._near.gate:
+            for journal in self._journals():
+                journal.restore()  # which has them itself, and is not to have them twice
+            self._take_in()
+            there = self._journal.everything(self._journals()).pairs.select("pair_id")
+            lost = self._frame.lazy().join(there, on="pair_id", how="anti", maintain_order="left").collect()
+            if lost.height:
+                self._journal.write(lost)
 
     def _hides(self) -> bool:
         return self._most is not None and self._count > self._most
 
+    def _add(self, pair: Pair, *, is_own: bool = True) -> None:
+        with self._appending:
+            self._count += 1
+            if self._unreadable is None:
+                self._new.append(pair)
+            if not self._recalled and not is_own:
+                self._heard.add(pair.pair_id)
+
+    def _advance(self) -> None:
+        """Make rows of pairs that are many, unless a look is under way, which does."""
+        if len(self._new) >= _AT_ONCE and self._looking.acquire(blocking=False):
+            try:
+                self._make_rows(_AT_ONCE)
+            finally:
+                self._looking.release()
+
     def _annotate(self, annotation: labels.Annotation) -> None:
-        if self._journal is not None:
+        if self._journal is None or self._near is None:
+            self._hear(annotation)
+            return
+        with self._near.gate:
             self._journal.said(annotation)
+            for store in self._near.members():
+                store._hear(annotation)
+
+    def _hear(self, annotation: labels.Annotation) -> None:
         if self._unreadable is None:
             with self._appending:
                 self._said.append(annotation)
+                if not self._recalled:
+                    self._said_since.append(annotation)
 
     def _recall(self) -> None:
-        """Read what earlier sessions left in the journal; once."""
+        """Take in what earlier sessions left in the journal, as soon as it can be read; once."""
         if self._recalled or self._journal is None:
             return
-        earlier, count, looks = self._earlier(self._journal)
-        held = [earlier, *self._chunks] if earlier.height else self._chunks
+        if self._recalling is None:
+            self._recalling = deadline.begin(partial(self._earlier, self._journal))
+            self._recalling_since = time.monotonic()
+        waited_s = time.monotonic() - self._recalling_since
+        try:
+            earlier, count, looks = deadline.result(self._recalling, _PATIENCE_S - waited_s)
+        except _UNREADABLE as error:
+            if self._recalling.done():
+                self._recalling = None
+            self._tell_missing(self._journal.place, files.first_line(error))
+            return
         with self._appending:
+            earlier = labels.annotated(earlier, self._said_since)
+            held = [earlier, *self._chunks] if earlier.height else self._chunks
             self._count += count
             self._looks = looks if self._looks == "[]" else self._looks
             self._chunks, self._frame = held, chunks.put_together(held)
             self._recalled = True
+            self._heard, self._said_since = set(), []
+        self._recalling = None
 
-    def _earlier(self, journal: Journal) -> tuple[pl.DataFrame, int, str]:
-        """The newest of the pairs that earlier sessions left, how many there are, and the looks taken."""
-        try:
-            read = journal.earlier()
-            pairs = read.labelled().select(list(SCHEMA.columns))
-            count = pairs.select(pl.len()).collect(engine="streaming").item()
-            newest = pairs if self._most is None else pairs.tail(self._most)
-            return newest.collect(engine="streaming"), count, read.said.looks
-        except (RecordingError, pl.exceptions.PolarsError, OSError) as error:
-            # this session's own pairs are not to be out of reach for what others wrote
+    def _tell_missing(self, place: str, why: str) -> None:
+        # this session's own pairs are not to be out of reach for what others wrote
+        if not self._is_told:
+            self._is_told = True
             warnings.warn(
-                f"what earlier sessions left in the journal '{journal.place}' cannot be read, and is not in "
-                f"the frame ({files.first_line(error)})",
+                f"what earlier sessions left in the journal '{place}' cannot be read, and is not in the "
+                f"frame ({why}); each look tries again",
                 MirrorWarning,
                 stacklevel=2,
             )
-            return SCHEMA.frame(), 0, "[]"
+
+    def _earlier(self, journal: Journal) -> _Earlier:
+        read = journal.earlier(self._journals())
+        pairs = read.labelled().select(list(SCHEMA.columns))
+        heard = self._heard_by_now()
+        if not heard.is_empty():
+            pairs = pairs.join(heard.lazy(), on="pair_id", how="anti", maintain_order="left")
+        count = pairs.select(pl.len()).collect(engine="streaming").item()
+        newest = pairs if self._most is None else pairs.tail(self._most)
+        return newest.collect(engine="streaming"), count, read.said.looks
+
+    def _journals(self) -> list[Journal]:
+        """Those of this process on the same place."""
+        near = [] if self._near is None else self._near.members()
+        return [store._journal for store in near if store._journal is not None]
+
+    def _heard_by_now(self) -> pl.DataFrame:
+        """The ids of pairs that others told of; each that is in the journal by now is among them."""
+        assert self._near is not None
+        with self._near.gate, self._appending:
+            return pl.DataFrame({"pair_id": list(self._heard)}, schema={"pair_id": pl.String})
 
     def _make_rows(self, many: int) -> None:
         """Make rows of the oldest new pairs, which are let go last, so that an interrupt loses none."""
@@ -253,3 +362,8 @@ class FrameStore:
         with self._appending:
             self._said = self._said[len(said) :]
             self._chunks, self._frame = held, frame
+
+
+def _call(method: "WeakMethod[Callable[[], None]]") -> None:
+    if (bound := method()) is not None:
+        bound()

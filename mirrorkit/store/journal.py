@@ -2,19 +2,23 @@
 
 import os
 import time
-import warnings
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import Self
 
 import polars as pl
 
-from mirrorkit.errors import MirrorWarning, RecordingError
+from mirrorkit.errors import RecordingError
 from mirrorkit.records import Pair
-from mirrorkit.store import cloud, files, folder, labels, lines, locks, notes, reading, recovery
+from mirrorkit.store import cloud, deadline, files, folder, labels, lines, locks, notes, recovery
+from mirrorkit.store.begun import Begun
+from mirrorkit.store.journal_reader import JournalReader
 from mirrorkit.store.segments import Outbox, Segment, compact
+from mirrorkit.store.troubles import Troubles
 from mirrorkit.store.uploads import Uploads
 from mirrorkit.store.worker import Worker
 
@@ -22,12 +26,14 @@ _SYNC_S = 1.0
 _BEAT_S = 60.0
 """Seconds between signs of life, and between uploads to an object store."""
 
+_REMOVED = "was removed, or some of it, while it was written to, and is written anew"
+
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Journal:
+class Journal(JournalReader):
     """One writer's half of a journal; many, in many processes and on many machines, may share a place.
 
     Each has files of its own: segments of JSON lines, which become Parquet parts when they are full and at
@@ -85,20 +91,26 @@ class Journal:
                 f"the journal '{self.folder}' cannot be written to ({error}): name another folder"
             ) from error
         self._process = os.getpid()
+        self._troubles = Troubles(self.place, lambda: self.unwritten)
         self._writing = Lock()  # guards what follows; held for an instant
         self._segment: Segment | None = None
         self._number = 0
-        self._pairs = Outbox(self._open_segment, partial(self._troubled, "is not on disk yet"))
+        self._pairs = Outbox(self._open_segment, partial(self._troubles.tell, "is not on disk yet"))
         self._notes_file: Segment | None = None
-        self._notes = Outbox(self._open_notes, partial(self._troubled, "has labels that are not on disk yet"))
+        self._begun = Begun(self.folder, self.writer)
+        self._ended: deque[str] = deque()
+        self._notes = Outbox(
+            self._open_notes, partial(self._troubles.tell, "has labels that are not on disk yet")
+        )
         self._looks: str | None = None
         self._before: datetime | None = None
         self._oldest: Callable[[], datetime | None] = lambda: None
+        self._rescue: Callable[[], None] = lambda: None
+        self._parts: set[Path] = set()
         self._settled: datetime | None = None
         self._latest = datetime.min.replace(tzinfo=UTC)
         self._dirty = self._closed = False
-        self._begun = self._beaten = time.monotonic()
-        self._troubles: set[str] = set()
+        self._opened = self._beaten = time.monotonic()
         self._worker = Worker(self._duty, _SYNC_S)
         self._uploads: Uploads | None = None
         if self._prefix and compacts:
@@ -117,11 +129,13 @@ class Journal:
         try:
             line = lines.line(pair, complete_before, plainly=not self._compacts)
         except Exception as error:  # a pair may hold anything, and the primary is served
-            self._troubled("lacks a pair that could not be made a line of JSON", error)
+            self._troubles.tell("lacks a pair that could not be made a line of JSON", error)
             return
         with self._writing:
             self._before = complete_before
             self._pairs.send(line)
+            self._ended.append(pair.pair_id)
+            self._end_written()
             self._wrote()
             segment = self._segment
             if self._closed:
@@ -129,12 +143,36 @@ class Journal:
             elif segment and (segment.lines >= self._roll_rows or segment.size >= self._roll_bytes):
                 self._roll()
 
-    def watch(self, oldest: Callable[[], datetime | None]) -> None:
-        """Ask this for the start of the oldest request under way, about every second.
+    def begun(self, pair: Pair) -> None:
+        """A silent call of this pair is about to be sent, of which the status is "unknown" until then.
 
-        So readers learn, when no pair comes for a while, that the last ones are settled.
+        If this process dies before the pair of the same id is appended, this one is in the journal.
         """
-        self._oldest = oldest
+        if self._is_foreign():
+            return
+        try:
+            line = lines.line(pair, plainly=not self._compacts)
+            with self._writing:
+                if not self._closed:
+                    self._begun.add(pair.pair_id, line)
+                    self._wrote()
+        except Exception as error:  # as in `append`
+            self._troubles.tell("cannot tell on disk which silent calls are under way", error)
+
+    def dropped(self, pair_id: str) -> None:
+        """A silent call that was `begun` was not sent after all, and gets no row."""
+        if self._process != os.getpid():
+            return
+        with self._writing:
+            self._troubles.quietly(partial(self._begun.drop, pair_id), "has a silent call that was not sent")
+
+    def watch(self, oldest: Callable[[], datetime | None], rescue: Callable[[], None] = lambda: None) -> None:
+        """Ask `oldest` for the start of the oldest request under way, about every second.
+
+        So readers learn, when no pair comes for a while, that the last ones are settled. `rescue` is to write
+        what is in memory and no longer in the journal, of which somebody has removed a part.
+        """
+        self._oldest, self._rescue = oldest, rescue
 
     def said(self, annotation: labels.Annotation) -> None:
         """Add what was said of a pair, anyone's: a label or a verdict."""
@@ -146,53 +184,50 @@ class Journal:
             self._looks = looks
             self._note(notes.looked(looks, self._moment()))
 
-    def earlier(self) -> reading.Read:
-        """What other writers have in this journal: ended ones all, living ones what they have settled."""
-        return self._read(without=self.writer)
+    def close(self, timeout_s: float | None = None) -> None:
+        """Write what waits and make the last segment a part; a pair that comes later is still written.
 
-    def everything(self) -> reading.Read:
-        """What all writers have in this journal, this one's pairs with those that wait in memory.
-
-        Raises RecordingError if the journal cannot be read.
+        An object store that does not answer is given up after a while. After `timeout_s` seconds nothing is
+        waited for any more, and a MirrorWarning says so: what is not in its place by then is on this machine,
+        and the next one that opens the place puts it there.
         """
-        with self._writing:
-            waiting, said = tuple(self._pairs.waiting), tuple(self._notes.waiting)
-        read = self._read(own=self.writer)
-        if not waiting and not said:
-            return read
-        waits, _ = lines.read(b"".join(waiting), self.place)
-        # some may have been written since
-        rows = waits.lazy().join(read.pairs, on="pair_id", how="anti", maintain_order="left")
-        more = notes.together(said)
-        all_said = notes.Said((*read.said.annotations, *more.annotations), read.said.looks)
-        return reading.Read(pl.concat([read.pairs, rows], how="diagonal_relaxed"), all_said, read.before)
-
-    def close(self) -> None:
-        """Write what waits and make the last segment a part; a pair that comes later is still written."""
         if self._process != os.getpid():
             self._let_go()
-            return
+        elif timeout_s is None:
+            self._end()
+        else:
+            try:
+                deadline.within(self._end, timeout_s)
+            except TimeoutError:
+                self._troubles.tell(f"is not closed after {timeout_s:g} s; what it has is in '{self.folder}'")
+
+    def _end(self) -> None:
         if self._closed:
             self._worker.close()  # it uploads what came later
             return
+        self._troubles.quietly(self._look_after, "was removed, and cannot be written anew")
         with self._writing:
             self._pairs.flush()
             self._notes.flush()
+            self._end_written()
+            self._troubles.quietly(self._begun.close, "has silent calls that ended, and cannot say so")
             self._roll()
             self._closed = True
         if self._uploads:
             self._worker.do(self._upload)
         self._worker.close()
         if self._notes_file is not None:
-            self._quietly(self._notes_file.sync, "could not be forced onto the disk")
+            self._troubles.quietly(self._notes_file.sync, "could not be forced onto the disk")
             self._notes_file.close()
             self._notes_file = None
-        self._lock_file.unlink(missing_ok=True)
+        self._troubles.quietly(
+            partial(self._lock_file.unlink, missing_ok=True), "cannot say that it is closed"
+        )
         os.close(self._held)
         self._held = -1
         self._clear_spool()
         if self.unwritten:
-            self._troubled("was closed with pairs or labels that are not on disk", None)
+            self._troubles.tell("was closed with pairs or labels that are not on disk")
 
     def forked(self) -> Self:
         """A journal for a forked child to write, at the same place; lets go what the child has of this one.
@@ -225,6 +260,53 @@ class Journal:
             if self._closed:
                 self._put_away()
 
+    def _end_written(self) -> None:
+        """The calls of those pairs that are written are no longer under way."""
+        while self._ended and not self._pairs.waiting:
+            self._troubles.quietly(
+                partial(self._begun.end, self._ended.popleft()), "has a silent call that ended"
+            )
+
+    def _files(self) -> list[Segment]:
+        """Those that are written to."""
+        own = [file for file in (self._segment, self._notes_file) if file is not None]
+        return [*own, *self._begun.segments()]
+
+    def restore(self) -> bool:
+        """Write anew what somebody removed: the folder, or a file that this one writes to.
+
+        Gives whether other files may be gone too, as the lock was.
+        """
+        with self._writing:
+            if self._closed:
+                return False
+            if is_gone := not self._lock_file.exists():
+                folder.make(self.folder)
+                held, self._held = self._held, locks.hold_new(self._lock_file)
+                os.close(held)
+            for file in self._files():
+                if file.is_gone():
+                    file.restore()
+            if is_gone or any(file.restored for file in self._files()):
+                self._troubles.tell(_REMOVED)
+        return is_gone
+
+    def write(self, pairs: pl.DataFrame) -> None:
+        """Add pairs that were in the journal before, with what was said of them, as a part."""
+        with self._writing:
+            self._number += 1
+            part = folder.segment(self.folder, self.writer, self._number).with_suffix(".parquet")
+        files.write_parquet(pairs, part, private=True)
+        self._parts.add(part)
+
+    def _look_after(self) -> None:
+        is_gone = self.restore()
+        lost = {part for part in tuple(self._parts) if not part.exists()}
+        if is_gone or lost:
+            self._parts -= lost
+            self._troubles.tell(_REMOVED)
+            self._rescue()
+
     def _wrote(self) -> None:
         self._dirty = True
         if not self._closed:
@@ -238,7 +320,7 @@ class Journal:
             path = folder.segment(self.folder, self.writer, self._number)
             # hidden, where no lock says any more that this writer lives
             self._segment = Segment(path.with_name(f".{path.name}") if self._closed else path)
-            self._begun = time.monotonic()
+            self._opened = time.monotonic()
         return self._segment
 
     def _open_notes(self) -> Segment:
@@ -261,9 +343,11 @@ class Journal:
             elif segment is not None:
                 segment.path.unlink()
 
-        self._quietly(finish, "has a pair that came after it was closed and is in a hidden file")
+        self._troubles.quietly(finish, "has a pair that came after it was closed and is in a hidden file")
         if self._uploads:
-            self._quietly(partial(self._worker.do, self._upload), "will be uploaded by the next session")
+            self._troubles.quietly(
+                partial(self._worker.do, self._upload), "will be uploaded by the next session"
+            )
 
     def _moment(self) -> datetime:
         """A time that never goes back, whatever the clock does: the last thing said is to count."""
@@ -288,13 +372,17 @@ class Journal:
 
     def _seal(self, segment: Segment) -> None:
         def seal() -> None:
+            if segment.is_gone():
+                segment.restore()
             segment.sync()
             segment.close()
             if self._compacts:
+                if self._prefix is None:
+                    self._parts.add(segment.path.with_suffix(".parquet"))
                 compact(segment.path)
 
-        self._quietly(seal, "has a segment that could not be compacted, and stays as it is")
-        if self._uploads:
+        self._troubles.quietly(seal, "has a segment that could not be compacted, and stays as it is")
+        if self._uploads and not self._closed:
             self._upload()
 
     def _duty(self) -> None:
@@ -302,17 +390,18 @@ class Journal:
         now = time.monotonic()
         with self._writing:
             dirty, self._dirty = self._dirty, False
-            written = [file for file in (self._segment, self._notes_file) if file is not None]
-            due = self._prefix is not None and now - self._begun >= _BEAT_S and not self._closed
+            written = self._files()
+            due = self._prefix is not None and now - self._opened >= _BEAT_S and not self._closed
             if due:
                 self._roll()
+        self._troubles.quietly(self._look_after, "was removed, and cannot be written anew")
         if dirty:
             for file in written:
-                self._quietly(file.sync, "could not be forced onto the disk")
-        self._quietly(self._settle, "cannot tell until when its pairs are settled")
+                self._troubles.quietly(file.sync, "could not be forced onto the disk")
+        self._troubles.quietly(self._settle, "cannot tell until when its pairs are settled")
         if now - self._beaten >= _BEAT_S and not self._closed:
             self._beaten = now
-            self._quietly(partial(os.utime, self._lock_file), "shows no sign of life")
+            self._troubles.quietly(partial(os.utime, self._lock_file), "shows no sign of life")
             if self._uploads:
                 self._upload()
 
@@ -325,44 +414,30 @@ class Journal:
                 self._uploads.own("closed" if self._closed else "open")
             self._uploads.left()
 
-        self._quietly(upload, "could not be uploaded yet, and is tried again")
+        self._troubles.quietly(
+            upload, f"could not be uploaded yet, and is tried again: it is in '{self.folder}'"
+        )
 
     def _clear_spool(self) -> None:
         if self._uploads and not self.unwritten:
-            self._quietly(self._uploads.clear, "could not be taken off this machine")
+            self._troubles.quietly(self._uploads.clear, "could not be taken off this machine")
 
-    def _read(self, *, without: str | None = None, own: str | None = None) -> reading.Read:
-        if self._prefix is None:
-            return reading.in_folder(self.folder, without=without, settled=True, own=own, leaves_out=True)
-        return reading.in_both(self._prefix, self.folder, without=without, own=own)
+    def waiting(self) -> tuple[bytes, bytes]:
+        """The lines of pairs and of notes that wait in memory, because they could not be written."""
+        with self._writing:
+            return b"".join(self._pairs.waiting), b"".join(self._notes.waiting)
 
     def _is_foreign(self) -> bool:
         if self._process == os.getpid():
             return False
-        self._troubled("belongs to the process that forked this one: make a new session here", None)
+        self._troubles.tell("belongs to the process that forked this one: make a new session here")
         return True
 
     def _let_go(self) -> None:
         """Close what a forked child has of its parent's files; the parent keeps its lock."""
-        for file in (self._segment, self._notes_file):
-            if file is not None:
-                file.close()
+        for file in self._files():
+            file.close()
         if self._held >= 0:
             os.close(self._held)
         self._segment = self._notes_file = None
         self._held = -1
-
-    def _quietly(self, work: Callable[[], object], trouble: str) -> None:
-        try:
-            work()
-        except Exception as error:  # Polars' own are of many types, and none may reach the primary
-            self._troubled(trouble, error)
-
-    def _troubled(self, trouble: str, error: Exception | None) -> None:
-        """Say once of each kind of trouble what it is."""
-        if trouble in self._troubles:
-            return
-        self._troubles.add(trouble)
-        why = "" if error is None else f" ({files.first_line(error)})"
-        waiting = f"; {self.unwritten:,} lines wait in memory" if self.unwritten else ""
-        warnings.warn(f"the journal '{self.place}' {trouble}{why}{waiting}", MirrorWarning, stacklevel=3)

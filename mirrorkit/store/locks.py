@@ -30,7 +30,7 @@ def hold(path: Path) -> int | None:
 
     None where another holds it. Raises OSError if the file cannot be made or opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _lock(descriptor, shared=False)
     except OSError:

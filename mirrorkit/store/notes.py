@@ -1,18 +1,34 @@
 """What was said of recorded pairs, and what was looked at: lines beside the pairs, which never change."""
 
+import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import orjson
 import polars as pl
 
+from mirrorkit.errors import MirrorWarning
 from mirrorkit.records import SCHEMA
 from mirrorkit.store.labels import Annotation
 from mirrorkit.store.lines import VERSION
 
+_SAYABLE = frozenset(
+    name
+    for name in SCHEMA.columns
+    if name in ("preference", "note", "labelled_at") or name.startswith("judge")
+)
+_PYTHON: Mapping[pl.DataType, type] = {
+    pl.String(): str,
+    pl.Int64(): int,
+    pl.Float64(): float,
+    pl.Boolean(): bool,
+}
+_SEAM = re.compile(rb"(?<=\}).(?=\{\"%b\":)" % VERSION.encode(), re.DOTALL)
 _HOW = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC | orjson.OPT_APPEND_NEWLINE
 
 
@@ -56,13 +72,29 @@ def settled_in(text: bytes, number: int) -> datetime | None:
 
 
 def read(files: Iterable[Path]) -> Said:
-    """What the notes in some files say together; a line that cannot be read is left out."""
+    """What the notes in some files say together; see `lines_in`."""
     return together(lines_in(files))
 
 
 def lines_in(files: Iterable[Path]) -> list[bytes]:
-    """The lines of some files of notes."""
-    return [line for file in files for line in _lines(file)]
+    """The lines of some files of notes; one that cannot be read is left out, and a MirrorWarning names it."""
+    return [line for file in files for line in readable(_lines(file), str(file))]
+
+
+def readable(lines: Iterable[bytes], name: str) -> list[bytes]:
+    """Those of some lines that can be read; a MirrorWarning says which of `name` are left out."""
+    told = [line for line in lines if line.strip()]
+    good = [line for line in told if _told(line) is not None]
+    if len(good) < len(told):
+        odd = [number for number, line in enumerate(told, 1) if _told(line) is None]
+        many = "a line" if len(odd) == 1 else f"{len(odd):,} lines"
+        warnings.warn(
+            f"'{name}' has {many} that cannot be read, left out here, the first of them line {odd[0]:,}: "
+            "its writer was killed while it wrote, or the file was damaged. Its other notes count.",
+            MirrorWarning,
+            stacklevel=3,
+        )
+    return good
 
 
 def together(lines: Iterable[bytes]) -> Said:
@@ -72,10 +104,10 @@ def together(lines: Iterable[bytes]) -> Said:
     >>> together([said(Annotation("p", {"note": "b"}), when), looked("[]", when)]).annotations
     (Annotation(pair_id='p', values={'note': 'b'}),)
     """
-    told = sorted((found for line in lines if (found := _told(line))), key=_when)
-    looks = [found["looks"] for found in told if isinstance(found.get("looks"), str)]
-    annotations = (_annotation(found) for found in told)
-    return Said(tuple(each for each in annotations if each is not None), looks[-1] if looks else "[]")
+    told = sorted((found for line in lines if (found := _told(line))), key=lambda note: note.at)
+    looks = [note.looks for note in told if note.looks is not None]
+    said = tuple(note.annotation for note in told if note.annotation is not None)
+    return Said(said, looks[-1] if looks else "[]")
 
 
 def applied(lazy: pl.LazyFrame, annotations: Iterable[Annotation]) -> pl.LazyFrame:
@@ -104,37 +136,54 @@ def applied(lazy: pl.LazyFrame, annotations: Iterable[Annotation]) -> pl.LazyFra
 
 def _lines(file: Path) -> list[bytes]:
     try:
-        return file.read_bytes().splitlines()
+        found = file.read_bytes().splitlines()
     except FileNotFoundError:
         return []
+    # a line end that was damaged is not to cost the notes on both sides of it
+    return [each for line in found for each in ([line] if _told(line) else _SEAM.split(line))]
 
 
-def _told(line: bytes) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What a line says: of a pair, or which looks were taken."""
+
+    at: datetime
+    annotation: Annotation | None
+    looks: str | None
+
+
+def _told(line: bytes) -> _Note | None:
+    """What a line says; None if any of it cannot be read, as none of it is to be trusted then."""
     try:
         told = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        looks = told.get("looks")
+        if looks is not None and not isinstance(looks, str):
+            return None
+        return _Note(time(told["at"]) or datetime.min.replace(tzinfo=UTC), _annotation(told), looks)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
-    return told if isinstance(told, dict) and "at" in told else None
-
-
-def _when(told: Mapping[str, Any]) -> datetime:
-    return time(told["at"]) or datetime.min.replace(tzinfo=UTC)
 
 
 def time(text: object) -> datetime | None:
     """The time in a text, in UTC where it says no zone; None if there is none."""
     try:
-        read = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+        return _when(text)
+    except (ValueError, TypeError, OverflowError):
         return None
-    return read.replace(tzinfo=UTC) if read is not None and read.tzinfo is None else read
+
+
+def _when(text: Any) -> datetime:
+    read = datetime.fromisoformat(text)
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
 def _annotation(told: Mapping[str, Any]) -> Annotation | None:
-    pair_id, values = told.get("pair_id"), told.get("values")
-    if not isinstance(pair_id, str) or not isinstance(values, dict):
+    if "values" not in told:
         return None
-    known = {name: _value(name, value) for name, value in values.items() if name in SCHEMA.columns}
+    pair_id, values = told["pair_id"], told["values"]
+    if not isinstance(pair_id, str):
+        raise TypeError("the id of a pair is a text")
+    known = {name: _value(name, value) for name, value in values.items() if name in _SAYABLE}
     return Annotation(pair_id, known)
 
 
@@ -142,6 +191,12 @@ def _value(column: str, value: Any) -> Any:
     """The value as its column has it."""
     kind = SCHEMA.columns[column]
     if kind.is_temporal():
-        return datetime.fromisoformat(value) if isinstance(value, str) else None
-    fits = isinstance(value, str | bool | int | float) and pl.Series([value]).dtype == kind
-    return float(value) if kind.is_float() and isinstance(value, int) else value if fits else None
+        return None if value is None else _when(value)
+    if kind.is_float() and type(value) is int:
+        value = float(value)
+    return value if type(value) is _PYTHON.get(kind) and _fits(value) else None
+
+
+def _fits(value: Any) -> bool:
+    """Whether a column can hold a value of its type."""
+    return isfinite(value) if isinstance(value, float) else not isinstance(value, int) or abs(value) < 2**63

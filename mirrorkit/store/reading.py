@@ -1,8 +1,8 @@
 """Journals are read, while they are written: all writers' pairs, each once, with what was said of them."""
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,20 +27,20 @@ class Read:
     unclosed: tuple[datetime, ...] = ()
     lines: tuple[bytes, ...] = ()
     """those of the notes in an object store"""
-    uploaded: frozenset[str] = frozenset()
-    """the names of the parts in an object store"""
+    uploaded: Mapping[str, str] = field(default_factory=dict)
+    """the URLs of the parts in an object store, by their names"""
 
     def labelled(self) -> pl.LazyFrame:
         """The pairs with what was said of them."""
         return notes.applied(self.pairs, self.said.annotations)
 
     def warn(self, place: str) -> None:
-        """Say how many writers ended without closing: what they had under way is not in the journal."""
+        """Say how many writers ended without closing."""
         if self.unclosed:
             many = "1 writer" if len(self.unclosed) == 1 else f"{len(self.unclosed):,} writers"
             warnings.warn(
                 f"{many} of '{place}' ended without closing, at the latest at "
-                f"{max(self.unclosed):%Y-%m-%d %H:%M} UTC: what was under way then is not recorded",
+                f"{max(self.unclosed):%Y-%m-%d %H:%M} UTC: how calls under way then ended is unknown",
                 MirrorWarning,
                 stacklevel=3,
             )
@@ -51,20 +51,24 @@ def in_folder(
     *,
     without: str | None = None,
     settled: bool = False,
-    own: str | None = None,
+    own: Collection[str] = (),
     leaves_out: bool = False,
 ) -> Read:
     """What is in a journal's folder, of all writers but `without`.
 
     Parts are read when the pairs are, segments now. With `settled`, a living writer's pairs are only those of
-    requests older than its oldest one under way, except those of `own`.
+    requests older than its oldest one under way, except those of `own` ones. What a dead one had under way
+    is there with the status "unknown".
 
     Raises RecordingError if it cannot be read, or holds a file that cannot or that is of a newer schema
     version; with `leaves_out` such a file is left out, and a MirrorWarning names it.
     """
     for _ in range(_TRIES):
         try:
-            return _in_folder(folder.listed(path), without, settled, own, leaves_out)
+            found = folder.listed(path)
+            if leaves_out:
+                found = _readable(found, without)
+            return _in_folder(found, without, settled, own)
         except FileNotFoundError:
             continue  # a segment became a part
         except (OSError, pl.exceptions.PolarsError) as error:
@@ -73,7 +77,11 @@ def in_folder(
 
 
 def in_cloud(
-    prefix: cloud.Prefix, *, without: str | None = None, settled: bool = False, own: str | None = None
+    prefix: cloud.Prefix,
+    *,
+    without: str | None = None,
+    settled: bool = False,
+    own: Collection[str] = (),
 ) -> Read:
     """What is in a journal in an object store, of all writers but `without`; see `in_folder`."""
     return _in_cloud(prefix, {}, without=without, settled=settled, own=own)
@@ -85,30 +93,36 @@ def _in_cloud(
     *,
     without: str | None,
     settled: bool,
-    own: str | None,
+    own: Collection[str],
 ) -> Read:
     """What is there; `known` are states of living writers that are newer than what they told."""
     urls, told, states = _asked(prefix)
     by_writer = {**{state.writer: state for state in states}, **known}
     alive = [state for state in by_writer.values() if state.is_alive]
     marks = {state.writer: state.complete_before for state in alive if state.complete_before is not None}
-    held = {writer: mark for writer, mark in marks.items() if settled and writer != own}
+    held = {writer: mark for writer, mark in marks.items() if settled and writer not in own}
     pairs: list[pl.LazyFrame] = []
     for url in urls:
         part = Path(url)
         state = by_writer.get(folder.writer_of(part))
-        is_told = state is None or state.writer == own or state.tells_of(part)
-        if is_told and folder.writer_of(part) != without:
-            pairs.append(_scanned(prefix.scan(url), url, held, part))
+        is_told = state is None or state.writer in own or state.tells_of(part)
+        if not is_told or folder.writer_of(part) == without:
+            continue
+        scanned = _scanned(prefix.scan(url), url, held, part)
+        if folder.is_unknown(part):
+            ended = [prefix.scan(each) for each in urls if each != url and _is_of(part, each)]
+            scanned = _not_in(scanned, ended)
+        pairs.append(scanned)
     unclosed = tuple(s.at for s in by_writer.values() if s.state != "closed" and not s.is_alive)
     before = min(marks.values(), default=None)
+    good = notes.readable(told, prefix.url)
     return Read(
         _together(pairs),
-        notes.together(told),
+        notes.together(good),
         before,
         unclosed,
-        tuple(told),
-        frozenset(Path(url).stem for url in urls),
+        tuple(good),
+        {Path(url).stem: url for url in urls},
     )
 
 
@@ -125,7 +139,9 @@ def _asked(prefix: cloud.Prefix) -> tuple[list[str], list[bytes], list[cloud.Sta
     return urls, told, states
 
 
-def in_both(prefix: cloud.Prefix, spool: Path, *, without: str | None = None, own: str | None = None) -> Read:
+def in_both(
+    prefix: cloud.Prefix, spool: Path, *, without: str | None = None, own: Collection[str] = ()
+) -> Read:
     """What is settled in an object store, with what waits on this machine to be put there."""
     for _ in range(_TRIES):
         try:
@@ -137,20 +153,27 @@ def in_both(prefix: cloud.Prefix, spool: Path, *, without: str | None = None, ow
         raise RecordingError(f"'{spool}' cannot be read: its files come and go")
     # listed after what is here, so that what is uploaded meanwhile is in the one or in both
     there = _in_cloud(prefix, known, without=without, settled=True, own=own)
-    more = [pairs for stem, pairs in here if stem not in there.uploaded]
+    more: list[pl.LazyFrame] = []
+    for file, pairs in here:
+        if file.stem in there.uploaded:
+            continue
+        if folder.is_unknown(file):
+            ended = [prefix.scan(url) for url in there.uploaded.values() if _is_of(file, url)]
+            pairs = _not_in(pairs, ended)
+        more.append(pairs)
     told = notes.together(dict.fromkeys([*said, *there.lines]))
     return replace(there, pairs=_together([there.pairs, *more]), said=told)
 
 
 def _waiting(
-    found: folder.Folder, without: str | None, own: str | None
-) -> tuple[list[tuple[str, pl.LazyFrame]], list[bytes], dict[str, cloud.State]]:
+    found: folder.Folder, without: str | None, own: Collection[str]
+) -> tuple[list[tuple[Path, pl.LazyFrame]], list[bytes], dict[str, cloud.State]]:
     """The pairs in each file of a spool, read now, as it is soon gone; the lines of its notes; who lives."""
     all_marks = _marks(found)
-    marks = {writer: mark for writer, mark in all_marks.items() if writer != own}
-    chosen = [file for file in (*found.parts, *found.segments) if folder.writer_of(file) != without]
-    chosen.sort(key=lambda file: file.stem)
-    pairs = [(file.stem, _together(_pairs(found, [file], marks)).collect().lazy()) for file in chosen]
+    marks = {writer: mark for writer, mark in all_marks.items() if writer not in own}
+    pairs = [
+        (file, _together(_pairs(found, [file], marks)).collect().lazy()) for file in _chosen(found, without)
+    ]
     living = {
         writer: cloud.State(writer, "open", folder.now(), all_marks.get(writer), cloud.number(written[-1]))
         for writer in found.writers()
@@ -159,19 +182,55 @@ def _waiting(
     return pairs, notes.lines_in(found.notes), living
 
 
-def _in_folder(
-    found: folder.Folder, without: str | None, settled: bool, own: str | None, leaves_out: bool
-) -> Read:
+def _in_folder(found: folder.Folder, without: str | None, settled: bool, own: Collection[str]) -> Read:
     marks = _marks(found)
-    kept = {writer: mark for writer, mark in marks.items() if settled and writer != own}
-    all_files = sorted((*found.parts, *found.segments), key=lambda file: file.stem)
-    others = [file for file in all_files if without is None or folder.writer_of(file) != without]
-    if leaves_out:
-        others = [file for file in others if _is_readable(file)]
-    pairs = _pairs(found, others, kept)
+    kept = {writer: mark for writer, mark in marks.items() if settled and writer not in own}
+    pairs = _pairs(found, _chosen(found, without), kept)
     return Read(
         _together(pairs), notes.read(found.notes), min(marks.values(), default=None), _unclosed(found)
     )
+
+
+def _chosen(found: folder.Folder, without: str | None) -> list[Path]:
+    """The files of pairs of all writers but one, in order.
+
+    The part of unknown outcomes stands for what a dead writer had begun, whether or not it is there yet.
+    """
+    began = {folder.writer_of(file) for file in (*found.begun, *found.unknown)}
+    lost = [folder.unknown(found.path, each) for each in began if not folder.is_alive(found, each)]
+    others = [file for file in (*found.parts, *found.segments, *lost) if folder.writer_of(file) != without]
+    return sorted(others, key=lambda file: file.stem)
+
+
+def begun(found: folder.Folder, writer: str) -> pl.LazyFrame:
+    """The silent calls that a dead writer had under way: those it began, and of which it recorded no pair."""
+    known = folder.unknown(found.path, writer)
+    calls: list[pl.LazyFrame] = []
+    if known in found.unknown:
+        files.check_readable(known)
+        calls.append(conformed(_scan([known]), f"'{known}'"))
+    for file in found.begun:
+        if folder.writer_of(file) == writer:
+            rows, _ = lines.read(file.read_bytes(), str(file))
+            # of a call that was not sent after all a later line has no status
+            last = rows.unique("pair_id", keep="last", maintain_order=True)
+            calls.append(last.filter(pl.col("silent_status") == "unknown").lazy())
+    once = _together(calls).unique("pair_id", keep="first", maintain_order=True)
+    return _not_in(once, _pairs(found, found.of(writer), {}))
+
+
+def _not_in(calls: pl.LazyFrame, ended: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """The few calls that are not among the many that ended."""
+    if not ended:
+        return calls
+    ids = calls.select("pair_id")
+    done = pl.concat([each.select("pair_id").join(ids, on="pair_id", how="semi") for each in ended])
+    return calls.join(done, on="pair_id", how="anti", maintain_order="left")
+
+
+def _is_of(file: Path, url: str) -> bool:
+    """Whether an object is of the pairs of a file's writer."""
+    return folder.writer_of(file) == folder.writer_of(Path(url))
 
 
 def _pairs(found: folder.Folder, chosen: Iterable[Path], marks: Mapping[str, datetime]) -> list[pl.LazyFrame]:
@@ -182,11 +241,14 @@ def _pairs(found: folder.Folder, chosen: Iterable[Path], marks: Mapping[str, dat
 
     def scan() -> None:
         if alike:
-            scanned = pl.scan_parquet(list(alike), glob=False, hive_partitioning=False)
-            pairs.append(conformed(scanned, f"'{alike[0]}'"))
+            pairs.append(conformed(_scan(list(alike)), f"'{alike[0]}'"))
             alike.clear()
 
     for file in chosen:
+        if folder.is_unknown(file):
+            scan()
+            pairs.append(begun(found, folder.writer_of(file)))
+            continue
         if file in found.segments:
             scan()
             rows, _ = lines.read(file.read_bytes(), str(file))
@@ -206,9 +268,28 @@ def _pairs(found: folder.Folder, chosen: Iterable[Path], marks: Mapping[str, dat
     return pairs
 
 
+def _scan(parts: Sequence[Path]) -> pl.LazyFrame:
+    return pl.scan_parquet(list(parts), glob=False, hive_partitioning=False)
+
+
 def _columns(part: Path) -> Mapping[str, pl.DataType]:
     with part.open("rb") as file:  # opened here, as Polars would take a * in a path for a pattern
         return pl.read_parquet_schema(file)
+
+
+def _readable(found: folder.Folder, without: str | None) -> folder.Folder:
+    """What is in a folder but for the files that cannot be read."""
+
+    def readable(all_files: Iterable[Path]) -> tuple[Path, ...]:
+        return tuple(file for file in all_files if folder.writer_of(file) == without or _is_readable(file))
+
+    return replace(
+        found,
+        parts=readable(found.parts),
+        segments=readable(found.segments),
+        begun=readable(found.begun),
+        unknown=readable(found.unknown),
+    )
 
 
 def _is_readable(file: Path) -> bool:
@@ -282,3 +363,15 @@ def _unclosed(found: folder.Folder) -> tuple[datetime, ...]:
     times = [folder.newest([lock, *found.of(folder.writer_of(lock))]) for lock in dead]
     times += [folder.newest([file]) for file in found.ended]
     return tuple(datetime.fromtimestamp(each, UTC) for each in times)
+
+
+def with_lines(read: Read, pairs: bytes, said: bytes) -> Read:
+    """What was read, with lines of pairs and of notes that waited in memory just before."""
+    if not pairs and not said:
+        return read
+    rows, _ = lines.read(pairs, "memory")
+    # some may have been written since
+    more = rows.lazy().join(read.pairs, on="pair_id", how="anti", maintain_order="left")
+    late = notes.together(said.splitlines()).annotations
+    all_said = notes.Said((*read.said.annotations, *late), read.said.looks)
+    return replace(read, pairs=pl.concat([read.pairs, more], how="diagonal_relaxed"), said=all_said)

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from mirrorkit.errors import MirrorError, MirrorWarning, RecordingError
-from mirrorkit.store import files, folder, locks
+from mirrorkit.store import files, folder, locks, reading
 from mirrorkit.store.segments import compact
 
 _LONG_S = 86_400.0
@@ -23,7 +23,7 @@ def opened(path: Path, *, recovers: bool = True) -> None:
     if path.exists() and not path.is_dir():
         raise RecordingError(f"the journal '{path}' is a file: name a folder, which is made where missing")
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        folder.make(path)
         found = folder.listed(path)
     except OSError as error:
         raise RecordingError(
@@ -73,6 +73,7 @@ def _recover_writer(found: folder.Folder, writer: str) -> None:
                 segment.unlink(missing_ok=True)
         for segment in mine:
             compact(segment)
+        _keep_unknown(found, writer)
         if lock in found.locks:
             os.utime(lock, (ended, ended))
             lock.rename(lock.with_suffix(".ended"))
@@ -87,11 +88,23 @@ def _recover_writer(found: folder.Folder, writer: str) -> None:
         )
 
 
+def _keep_unknown(found: folder.Folder, writer: str) -> None:
+    """Make a part of the silent calls that a dead writer had under way: nobody heard how they ended."""
+    lines = [file for file in found.begun if folder.writer_of(file) == writer]
+    if not lines:
+        return
+    calls = reading.begun(folder.listed(found.path), writer).collect()
+    if calls.height:
+        files.write_parquet(calls, folder.unknown(found.path, writer), private=True)
+    for file in lines:
+        file.unlink(missing_ok=True)
+
+
 def _is_ours(writer: str) -> bool:
     return f"_{folder.host()}_" in writer
 
 
 def _has_left(found: folder.Folder, writer: str) -> bool:
     lock = found.path / f"{writer}.lock"
-    left = (*found.segments, *found.spent)
+    left = (*found.segments, *found.begun, *found.spent)
     return lock in found.locks or any(folder.writer_of(each) == writer for each in left)

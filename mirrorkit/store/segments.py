@@ -7,26 +7,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mirrorkit.errors import MirrorWarning
-from mirrorkit.store import files, lines
+from mirrorkit.store import files, folder, lines
 
 _AT_ONCE = 64
 """Lines that waited and are tried again together."""
+_PIECE = 2**20
 
 
 class Segment:
-    """A file that is only ever added to, by whole lines."""
+    """A file that is only ever added to, by whole lines; one that is removed meanwhile is made anew."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines = 0
         self.broken = False
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        self.size = self._now()
+        self.restored = False
+        self._descriptor = _opened(path)
+        self.size = os.fstat(self._descriptor).st_size
 
     def write(self, text: bytes) -> None:
         """Add a line; it is with the operating system then. OSError: it is not, and nothing of it is."""
+        state = os.fstat(self._descriptor)
+        if state.st_nlink == 0:
+            self.restore()
         text = b"\n" + text if self.broken else text
-        before, done = self._now(), 0
+        before, done = state.st_size, 0
         try:
             while done < len(text):
                 done += os.write(self._descriptor, text[done:])
@@ -38,8 +43,32 @@ class Segment:
         self.broken = False
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk."""
-        os.fsync(self._descriptor)
+        """Wait until what was written is on the disk; nothing, where the file is closed."""
+        if self._descriptor >= 0:
+            os.fsync(self._descriptor)
+
+    def is_gone(self) -> bool:
+        """Whether the file is no longer where it was made."""
+        if self._descriptor < 0:
+            return False
+        try:
+            return not os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return True
+
+    def restore(self) -> None:
+        """Make the file anew, with all that was written to it. OSError: it cannot be made."""
+        descriptor = _opened(self.path)
+        try:
+            place = 0
+            while piece := self._piece(place):
+                place += os.write(descriptor, piece)
+        except BaseException:
+            os.close(descriptor)
+            self.path.unlink(missing_ok=True)
+            raise
+        os.close(self._descriptor)
+        self._descriptor, self.restored = descriptor, True
 
     def close(self) -> None:
         """Close the file, which stays as it is."""
@@ -47,15 +76,25 @@ class Segment:
         if descriptor >= 0:
             os.close(descriptor)
 
-    def _now(self) -> int:
-        return os.fstat(self._descriptor).st_size
+    def _piece(self, place: int) -> bytes:
+        os.lseek(self._descriptor, place, os.SEEK_SET)
+        return os.read(self._descriptor, _PIECE)
 
     def _undo(self, before: int, whole: int) -> None:
         try:
-            if before < self._now() < whole:
+            if before < os.fstat(self._descriptor).st_size < whole:
                 os.ftruncate(self._descriptor, before)
         except OSError:
             self.broken = True  # a reader leaves the piece out, which the next line must not be glued to
+
+
+def _opened(path: Path) -> int:
+    how = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    try:
+        return os.open(path, how, 0o600)
+    except FileNotFoundError:  # somebody removed the folder
+        folder.make(path.parent)
+        return os.open(path, how, 0o600)
 
 
 class Outbox:
@@ -110,6 +149,7 @@ def compact(segment: Path) -> Path | None:
     if frame.height:
         before = lines.last(data).get(lines.BEFORE)
         part = segment.with_suffix(".parquet")
-        files.write_parquet(frame, part, kept={lines.BEFORE: before} if isinstance(before, str) else {})
+        kept = {lines.BEFORE: before} if isinstance(before, str) else {}
+        files.write_parquet(frame, part, kept=kept, private=True)
     segment.unlink(missing_ok=True)
     return part

@@ -54,12 +54,14 @@ class Uploads:
             return
         try:
             found = folder.listed(self.spool)
-            files_left = (*found.parts, *found.notes, *found.ended)
+            files_left = (*found.parts, *found.unknown, *found.notes, *found.ended)
             troubles: list[Exception] = []
             for writer in sorted({folder.writer_of(file) for file in files_left}):
                 try:
                     if not folder.is_alive(found, writer):
                         self._send_left(found, writer)
+                except TimeoutError:
+                    raise  # the others would wait as long
                 except Exception as error:  # a damaged file of one does not keep the others' here
                     troubles.append(error)
             if troubles:
@@ -95,7 +97,8 @@ class Uploads:
 
     def _send_left(self, found: folder.Folder, writer: str) -> None:
         # one that closed since this was listed took its files away itself
-        parts = [part for part in found.parts if folder.writer_of(part) == writer and part.exists()]
+        all_parts = (*found.parts, *found.unknown)
+        parts = [part for part in all_parts if folder.writer_of(part) == writer and part.exists()]
         own, ended, lock = (found.path / f"{writer}.{kind}" for kind in ("notes", "ended", "lock"))
         if not parts and not own.exists() and not ended.exists():
             return

@@ -303,8 +303,7 @@ def test_a_writer_of_another_machine_is_alive_while_its_files_change(tmp_path: P
         assert load(tmp_path).complete_before is None
 
 
-@pytest.mark.unwarned
-def test_notes_that_cannot_be_read_are_no_obstacle(tmp_path: Path, make: Make) -> None:
+def test_notes_that_cannot_be_read_are_no_obstacle_and_are_named(tmp_path: Path, make: Make) -> None:
     filled(tmp_path, [make(1)]).close()
     odd = [
         b"{",
@@ -313,8 +312,10 @@ def test_notes_that_cannot_be_read_are_no_obstacle(tmp_path: Path, make: Make) -
         b'{"at":"x","pair_id":"p1","values":{"note":7,"nope":1,"judged_at":3}}',
         b"\xff",
     ]
-    (tmp_path / f"{folder.new_writer()}.notes").write_bytes(b"\n".join(odd))
-    frame = load(tmp_path).frame
+    file = tmp_path / f"{folder.new_writer()}.notes"
+    file.write_bytes(b"\n".join(odd))
+    with pytest.warns(MirrorWarning, match=f"'{file}' has 4 lines that cannot be read"):
+        frame = load(tmp_path).frame
     assert ids(frame) == ["p1"]
     assert frame["note"].to_list() == [None]
 
