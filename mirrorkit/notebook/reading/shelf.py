@@ -14,6 +14,7 @@ from mirrorkit.compare.metrics import columns_of
 from mirrorkit.compare.plan import Plan
 from mirrorkit.compare.selection import SIDES, arms
 from mirrorkit.errors import CompareError
+from mirrorkit.notebook.reading.expression import expression
 from mirrorkit.records import CONTROL
 
 OLDEST, NEWEST = "oldest", "newest"
@@ -36,8 +37,8 @@ class Query:
 
     `arm` None stands for all silent models. `status` is "ok" (both sides), or what either side has. `differs`
     wants pairs with another answer on each side, `unvoted` those without a preference. `expression` is the
-    text of a Polars expression over the frame. `sort` is "oldest", "newest" or a metric: the pairs that
-    differ most in it come first.
+    text of a condition on the columns (see `mirrorkit.notebook.reading.expression`). `sort` is "oldest",
+    "newest" or a metric: the pairs that differ most in it come first.
     """
 
     arm: str | None = None
@@ -159,12 +160,9 @@ def _conditions(pairs: pl.DataFrame, query: Query) -> list[pl.Expr]:
 
 
 def _by_expression(pairs: pl.DataFrame, text: str, plan: Plan, measure: Measure | None) -> pl.Expr:
-    """The user's expression, run on the frame; what it raises is told, as it is shown beside its field."""
+    """What a filter says of each pair; what is wrong with it is told, as it is shown beside its field."""
     try:
-        # the user's own code, in their own kernel: builtins are left out for clarity, not for safety
-        wanted = eval(text.strip(), {"__builtins__": {}, "pl": pl})  # noqa: S307
-        if not isinstance(wanted, pl.Expr):
-            raise CompareError(f"this is {type(wanted).__name__}, not an expression: {_EXAMPLE}")
+        wanted = expression(text)
         missing = [name for name in wanted.meta.root_names() if name not in pairs.columns]
         _check_known(missing, pairs, plan)
         if measure is not None and missing:
