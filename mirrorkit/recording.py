@@ -8,6 +8,7 @@ from weakref import ref
 
 import polars as pl
 
+from mirrorkit.compare import wording
 from mirrorkit.compare.looked import Looked
 from mirrorkit.compare.plan import UserMetric, looks_from_json, looks_to_json
 from mirrorkit.comparison import Comparison, look
@@ -356,10 +357,12 @@ def _errors(frame: pl.DataFrame) -> str:
 
 
 def _names(column: pl.Series) -> list[str]:
-    """The distinct names in a column, in the order of their first appearance, each on one line."""
-    return [" ".join(str(name).split()) for name in column.drop_nulls().unique(maintain_order=True)]
+    """The distinct names in a column, in the order of their first appearance."""
+    return column.drop_nulls().unique(maintain_order=True).cast(pl.String).to_list()
 
 
 def _few(names: list[str], most: int = 3) -> str:
+    # whoever wrote the record chose them
+    shown = [wording.name(" ".join(name[:1_000].split())) for name in names[:most]]
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(shown) + more

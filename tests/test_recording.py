@@ -306,6 +306,15 @@ def test_the_line_is_one_line_and_holds_no_text_of_the_pairs() -> None:
     assert "secret" not in line
 
 
+def test_the_line_of_a_strangers_recording_steers_no_terminal_and_is_short() -> None:
+    names = ["\x1b[2J\x1b[31mred", "\u202eback\u200b", "x" * 1_000_000, "\r\x07", *map(str, range(9_000))]
+    hostile = frame(len(names), arm=names, model_group=names[::-1])
+    line = repr(Recording(hostile))
+    assert line.isprintable()
+    assert len(line) < 600
+    assert "9001 more" in line
+
+
 def test_reading_a_recording_and_comparing_it_imports_no_litellm_plotly_or_widgets(tmp_path: Path) -> None:
     path = tmp_path / "pairs.parquet"
     Recording(frame()).to_parquet(path)
