@@ -1,4 +1,4 @@
-"""What may be written down: JSON text without secrets, redacted as the user asked, storable anywhere."""
+"""What may be written down: JSON text without secrets and media, redacted as asked, storable anywhere."""
 
 import json
 import re
@@ -8,27 +8,24 @@ from functools import lru_cache
 from itertools import count
 from typing import Any
 
-MASK = "[secret]"
+from mirrorkit.capture import media
+from mirrorkit.capture.keys import MASK, is_key, without_key, without_shapes
+
 _TOO_DEEP = "[too deep]"
 
 # Whole words of a name, so that `max_tokens` is no token and `prompt_cache_key` no key.
 _SECRET_NAME = re.compile(
-    r"^key$|(api|access|secret|private|subscription|account|signing)[_-]?key($|[_-])"
+    r"^key$|(api|access|secret|private|subscription|account|signing|oci)[_-]?key($|[_-])"
     r"|(^|[_-])(secret|password|passwd|credentials?|authorization|auth|cookies?|token|headers?)($|[_-])",
     re.IGNORECASE,
 )
 _SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$", re.IGNORECASE)
-# What providers echo in their error messages.
-_SECRET_SHAPE = re.compile(
-    r"(?i:\bbearer\s+)[\w.~+/=-]{8,}"
-    r"|\b(?:sk|pk|rk|xai|gsk|hf|ghp|key)[-_][\w*-]{8,}"
-    r"|\bAKIA[0-9A-Z]{12,}|\bAIza[\w-]{20,}"
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
-    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"
-)
 _HEADER_WORDS = ("auth", "key", "token", "secret", "cookie", "password", "credential")
 _HEADERS = ("headers", "extra_headers", "default_headers")
 _SHORTEST_SECRET = 6
+# what has texts and schemas in it, and no credentials
+_NO_PLACES = ("messages", "input", "function", "input_schema", "response_format")
+_MOST_PLACES = 1_000
 _DEEPEST = 60
 _MOST_NODES = 100_000
 _LONGEST_INT_BITS = 14_000
@@ -74,33 +71,40 @@ def is_credential_header(name: object) -> bool:
 def secrets_in(params: Mapping[str, Any]) -> frozenset[str]:
     """The values of a mapping's secret parameters, so that they can be masked wherever they turn up.
 
-    Of headers only those that may hold a credential, and of "Bearer TOKEN" the token too.
+    Of headers only those that may hold a credential, and of "Bearer TOKEN" the token too. Inside other
+    parameters, such as a tool's, a secret is a text: what is under the name may be a schema.
+
+    >>> found = secrets_in({"api_key": "sk-12345", "tools": [{"authorization": "Bearer abc123"}]})
+    >>> sorted(found)
+    ['Bearer abc123', 'abc123', 'sk-12345']
     """
     found: set[str] = set()
-    for name, value in params.items():
-        if name in _HEADERS and issubclass(type(value), dict):
-            value = {k: v for k, v in value.items() if is_credential_header(k)}
-        elif not is_secret_name(name):
+    left: list[Any] = [params]
+    for _ in range(_MOST_PLACES):
+        if not left:
+            break
+        place = left.pop()
+        if isinstance(place, list):
+            left += [each for each in place if type(each) in (list, dict)]
             continue
-        for text in _texts(value):
-            found |= {text, text.rpartition(" ")[2]}
+        for name, value in place.items():
+            if name in _HEADERS and issubclass(type(value), dict):
+                value = {k: v for k, v in value.items() if is_credential_header(k)}
+            elif not is_secret_name(name) or (place is not params and not isinstance(value, str)):
+                if type(value) in (list, dict) and name not in _NO_PLACES:
+                    left.append(value)
+                continue
+            for text in _texts(value):
+                found |= {text, text.rpartition(" ")[2]}
     return frozenset(text for text in found if len(text) >= _SHORTEST_SECRET)
-
-
-def mask_shapes(text: str) -> str:
-    """Mask what looks like a credential, known or not: for error texts, where providers echo keys.
-
-    >>> mask_shapes("Incorrect API key provided: sk-abcdefgh12345678.")
-    'Incorrect API key provided: [secret].'
-    """
-    return _SECRET_SHAPE.sub(MASK, text)
 
 
 class Scrubber:
     """Turns values into text that is safe to record.
 
-    Known secrets are masked first, then the user's `redact` sees each text. A `redact` that raises or
-    gives no string leaves null, never the bare text; `on_fault` hears of it.
+    Images, audio and files are told by kind, size and hash, unless `keep_media`. Known secrets are masked
+    where they are keys (see `mirrorkit.capture.keys`), then the user's `redact` sees each text. A `redact`
+    that raises or gives no string leaves null, never the bare text; `on_fault` hears of it.
     """
 
     def __init__(
@@ -108,34 +112,43 @@ class Scrubber:
         secrets: Iterable[str] = (),
         redact: Callable[[str], str] | None = None,
         on_fault: Callable[[BaseException], None] = lambda _: None,
+        *,
+        keep_media: bool = False,
     ) -> None:
-        # longest first: a secret that holds another must go whole
-        self._secrets = tuple(
-            sorted({s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len, reverse=True)
-        )
+        keys = {secret for secret in secrets if is_key(secret)}
+        for _ in range(2):
+            # in JSON, and in JSON inside of it, a PEM key has other line breaks
+            keys |= {_dumps(key)[1:-1] for key in keys}
+        # longest first: a key that holds another must go whole
+        self._keys = tuple(sorted(keys, key=len, reverse=True))
         # as they read in JSON text
-        self._quoted = tuple(_dumps(secret)[1:-1] for secret in self._secrets)
+        self._quoted = tuple(_dumps(key)[1:-1] for key in self._keys)
         self._redact = redact
         self._on_fault = on_fault
+        self._keep_media = keep_media
 
     def knowing(self, secrets: frozenset[str]) -> "Scrubber":
         """The same scrubber, knowing more secrets (those of one request)."""
-        if not secrets:
+        if not any(is_key(secret) and secret not in self._keys for secret in secrets):
             return self
-        return Scrubber((*self._secrets, *secrets), self._redact, self._on_fault)
+        known = (*self._keys, *secrets)
+        return Scrubber(known, self._redact, self._on_fault, keep_media=self._keep_media)
 
     def text(self, value: str | None) -> str | None:
-        """A text, without secrets and redacted; None stays None."""
-        return None if value is None else self._redacted(self._unsecret(value))
+        """A text, without secrets and media and redacted; None stays None."""
+        return None if value is None else self._redacted(self._safe(value))
 
     def error(self, value: str | None) -> str | None:
         """An error's text: as `text`, and what looks like a credential is masked too."""
-        return None if value is None else self._redacted(mask_shapes(self._unsecret(value)))
+        return None if value is None else self._redacted(without_shapes(self._safe(value)))
+
+    def _safe(self, value: str) -> str:
+        return self._unsecret(value if self._keep_media else media.in_text(value))
 
     def _unsecret(self, value: str) -> str:
-        for secret in self._secrets:
-            if secret in value:
-                value = value.replace(secret, MASK)
+        for key in self._keys:
+            if key in value:
+                value = without_key(value, key)
         return value
 
     def _redacted(self, value: str) -> str | None:
@@ -156,11 +169,17 @@ class Scrubber:
         """A value as JSON text, each string in it scrubbed; None stays None."""
         if value is None:
             return None
-        text = _plain_json(value) if self._redact is None else None
-        if text is not None and not any(secret in text for secret in self._quoted):
-            # nothing to scrub, as nearly always: one pass in C
-            return text
+        if self._redact is None and not media.is_mixed(value):
+            text = _plain_json(value)
+            if text is not None and self._is_safe(text):
+                # as nearly always: one pass in C
+                return text
         return _dumps(self._plain(value, _DEEPEST, count(), by_name=False))
+
+    def _is_safe(self, json_text: str) -> bool:
+        return (self._keep_media or not media.may_be_in(json_text)) and not any(
+            key in json_text for key in self._quoted
+        )
 
     def json_text(self, value: str | None) -> str | None:
         """JSON text with each string in it scrubbed; text that is no JSON is scrubbed as text."""
@@ -187,10 +206,14 @@ class Scrubber:
             return _number(value)
         if isinstance(value, str):
             return self.text(value)
+        if isinstance(value, bytes | bytearray) and not self._keep_media:
+            return media.described(value)
         # a value that holds itself, or one value in very many places
         if depth == 0 or next(nodes) > _MOST_NODES:
             return _TOO_DEEP
         if isinstance(value, Mapping):
+            if not self._keep_media:
+                value = media.in_part(value)
             return {
                 _storable(self._unsecret(_key(k))): _masked(v, depth, nodes)
                 if by_name and is_secret_name(k)

@@ -34,6 +34,8 @@ _NOT_SAID = ("role", "type", "content", "id", "status", "name", "tool_call_id", 
 _RESULTS = ("tool", "function", "function_call_output")
 _TEXTS = ("text", "input_text", "output_text", "refusal")
 _PARTS = {"image_url": "image", "input_image": "image", "input_audio": "audio", "input_file": "file"}
+# as capture records it in the place of base64
+_MEDIUM = re.compile(r"\[([A-Za-z0-9.+_/-]{3,201}), ([0-9]{1,15}) bytes, sha256:[0-9a-f]{64}\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,8 @@ def calls(a: str | None, b: str | None) -> list[CallRow]:
 def conversation(messages: str | None) -> list[Turn]:
     """What was asked, message by message, as it is recorded; whatever its shape, it comes out readable.
 
-    Pictures and the like are named in brackets, and so are tool calls. What is no conversation, such as the
-    input of an embedding, is of the role "input".
+    Pictures and the like are named in brackets, with kind and size where these are recorded; so are tool
+    calls. What is no conversation, such as the input of an embedding, is of the role "input".
 
     >>> conversation('[{"role": "user", "content": ["Who?", {"type": "image_url"}]}]')
     [Turn(role='user', text='Who?\\n[image]')]
@@ -367,9 +369,26 @@ def _part(part: dict[str, Any], deep: int) -> Iterator[str]:
         yield "[tool result]"
         yield from _said(part.get("content"), deep + 1)
     elif isinstance(kind, str):
-        yield f"[{_PARTS.get(kind, _short(kind))}]"
+        yield f"[{_medium(part) or _PARTS.get(kind, _short(kind))}]"
     else:
         yield _dumped(part)
+
+
+def _medium(part: dict[str, Any], deep: int = 3) -> str | None:
+    """What the image, audio or file in a part is, and its size, where it was recorded by these."""
+    for value in part.values():
+        if isinstance(value, str) and (found := _MEDIUM.fullmatch(value)):
+            return f"{found[1]}, {_size(int(found[2]))}"
+        if isinstance(value, dict) and deep and (inner := _medium(value, deep - 1)):
+            return inner
+    return None
+
+
+def _size(count: int) -> str:
+    if count < 1_000:
+        return f"{count} bytes"
+    scale, unit = (1_000, "kB") if count < 1_000_000 else (1_000_000, "MB")
+    return f"{wording.three_digits(count / scale)} {unit}"
 
 
 def _short(name: str) -> str:

@@ -1,5 +1,6 @@
 """How two answers differ: nothing lost, nothing made up, and never an error whatever a model wrote."""
 
+import base64
 import json
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirrorkit.capture.scrub import Scrubber
 from mirrorkit.notebook.differences import (
     MOST_ROWS,
     CallRow,
@@ -284,3 +286,37 @@ def test_no_messages_are_an_error(document: object) -> None:
 def test_messages_nested_too_deep_to_read_are_shown_as_they_are() -> None:
     deep = "[" * 100_000
     assert conversation(deep) == [Turn("input", deep)]
+
+
+def test_media_are_told_by_kind_and_size_as_capture_records_them() -> None:
+    png, wav, pdf = b"\x89PNG" * 11_525, b"RIFF____WAVE" * 100_000, b"%PDF"
+    encoded = {
+        kind: base64.b64encode(data).decode() for kind, data in (("png", png), ("wav", wav), ("pdf", pdf))
+    }
+    content = [
+        {"type": "text", "text": "What are these?"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded['png']}"}},
+        {"type": "input_audio", "input_audio": {"data": encoded["wav"], "format": "wav"}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": encoded["png"]}},
+        {"type": "input_file", "file_data": f"data:application/pdf;base64,{encoded['pdf']}"},
+        {"type": "image_url", "image_url": {"url": "https://host/a.png"}},
+    ]
+    [turn] = conversation(Scrubber().json([{"role": "user", "content": content}]))
+    told = [
+        "image/png, 46.1 kB",
+        "audio/wav, 1.20 MB",
+        "image/png, 46.1 kB",
+        "application/pdf, 4 bytes",
+        "image",
+    ]
+    assert turn.text == "\n".join(["What are these?", *(f"[{each}]" for each in told)])
+
+
+@pytest.mark.parametrize(
+    "text", ["[a/b, 1 bytes, sha256:0]", "[image/png, " + "9" * 5_000 + " bytes]", "[\x1b[31m/x]"]
+)
+def test_what_only_resembles_a_record_of_media_is_not_told_of(text: str) -> None:
+    [turn] = conversation(
+        json.dumps([{"role": "user", "content": [{"type": "image_url", "image_url": text}]}])
+    )
+    assert turn.text == "[image]"

@@ -1,0 +1,225 @@
+"""Images, audio and files are recorded by kind, size and hash, and sent as they are."""
+
+import base64
+import json
+import random
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirrorkit.capture import media
+from mirrorkit.capture.scrub import Scrubber
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
+WAV = b"RIFF\x00\x00\x00\x00WAVEfmt " + bytes(range(256)) * 4
+PDF = b"%PDF-1.7\n" + bytes(range(256)) * 4
+PCM = bytes(range(1, 256)) * 4
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def url(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{b64(data)}"
+
+
+def told(kind: str, data: bytes) -> str:
+    return f"[{kind}, {len(data)} bytes, sha256:{sha256(data).hexdigest()}]"
+
+
+PARTS: dict[str, tuple[Any, Any]] = {
+    "chat image": (
+        {"type": "image_url", "image_url": {"url": url("image/png", PNG), "detail": "low"}},
+        {"type": "image_url", "image_url": {"url": told("image/png", PNG), "detail": "low"}},
+    ),
+    "chat audio": (
+        {"type": "input_audio", "input_audio": {"data": b64(PCM), "format": "pcm16"}},
+        {"type": "input_audio", "input_audio": {"data": told("audio/pcm16", PCM), "format": "pcm16"}},
+    ),
+    "chat file": (
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": url("application/pdf", PDF)}},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": told("application/pdf", PDF)}},
+    ),
+    "chat file without a URL": (
+        {"type": "file", "file": {"file_data": b64(PDF)}},
+        {"type": "file", "file": {"file_data": told("application/pdf", PDF)}},
+    ),
+    "responses image": (
+        {"type": "input_image", "image_url": url("image/png", PNG)},
+        {"type": "input_image", "image_url": told("image/png", PNG)},
+    ),
+    "responses file": (
+        {"type": "input_file", "filename": "a", "file_data": url("application/pdf", PDF)},
+        {"type": "input_file", "filename": "a", "file_data": told("application/pdf", PDF)},
+    ),
+    "responses drawing": (
+        {"type": "image_generation_call", "id": "ig_1", "result": b64(PNG)},
+        {"type": "image_generation_call", "id": "ig_1", "result": told("image/png", PNG)},
+    ),
+    "responses screenshot": (
+        {"type": "computer_call_output", "output": {"image_url": url("image/png", PNG)}},
+        {"type": "computer_call_output", "output": {"image_url": told("image/png", PNG)}},
+    ),
+    "anthropic image": (
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": b64(b"tiny")}},
+        {
+            "type": "image",
+            "source": {"type": "base64", "media_type": "image/png", "data": told("image/png", b"tiny")},
+        },
+    ),
+    "gemini": (
+        {"inline_data": {"mime_type": "image/png", "data": b64(b"tiny")}},
+        {"inline_data": {"mime_type": "image/png", "data": told("image/png", b"tiny")}},
+    ),
+    "ollama": (
+        {"role": "user", "content": "Look", "images": [b64(PNG)]},
+        {"role": "user", "content": "Look", "images": [told("image/png", PNG)]},
+    ),
+    "spoken answer": (
+        {"id": "audio_1", "data": b64(WAV), "transcript": "Hi"},
+        {"id": "audio_1", "data": told("audio/wav", WAV), "transcript": "Hi"},
+    ),
+    "drawn answer": (
+        {"images": [{"type": "image_url", "image_url": {"url": url("image/png", PNG)}}]},
+        {"images": [{"type": "image_url", "image_url": {"url": told("image/png", PNG)}}]},
+    ),
+    "drawn by an image model": (
+        {"b64_json": b64(PNG), "url": None},
+        {"b64_json": told("image/png", PNG), "url": None},
+    ),
+    "bytes": (
+        {"image": {"source": {"bytes": PNG}}},
+        {"image": {"source": {"bytes": told("image/png", PNG)}}},
+    ),
+    "a tool's result that is JSON": (
+        {"role": "tool", "content": json.dumps({"type": "image", "data": b64(PNG)})},
+        {"role": "tool", "content": json.dumps({"type": "image", "data": told("image/png", PNG)})},
+    ),
+}
+
+AS_THEY_ARE: dict[str, Any] = {
+    "an image's address": {"type": "image_url", "image_url": {"url": "https://host/parcel.png?data=x"}},
+    "an uploaded file": {"type": "file", "file": {"file_id": "file-abc"}},
+    "a text document": {
+        "type": "document",
+        "source": {"type": "text", "media_type": "text/plain", "data": "tea"},
+    },
+    "arguments": {"name": "write", "arguments": '{"format": "json", "data": "hello", "result": "ok"}'},
+    "a word called data": {"format": "json", "data": "hello", "mime_type": "text/plain"},
+    "a result in words": {"result": "a long text without any sign in it " * 20},
+    "numbers": {"data": [1, 2, 3], "bytes": 7, "images": None},
+    "words about data URLs": {"content": "A data: URL begins with data:image/png;base64,iVBORw and goes on."},
+    "svg": {"content": "data:image/svg+xml,%3Csvg%3E"},
+}
+
+
+class TestWhatIsRecorded:
+    @pytest.mark.parametrize("part", PARTS)
+    def test_a_part_is_told_by_kind_size_and_hash(self, part: str) -> None:
+        given, expected = PARTS[part]
+        for wrapped in (lambda p: p, lambda p: [{"role": "user", "content": [p]}], lambda p: {"deep": [[p]]}):
+            assert json.loads(Scrubber().json(wrapped(given)) or "") == wrapped(expected)
+        assert json.loads(Scrubber().params({"tools": [given]}) or "") == {"tools": [expected]}
+        if part != "bytes":
+            assert json.loads(Scrubber().json_text(json.dumps([given])) or "") == [expected]
+
+    @pytest.mark.parametrize("part", AS_THEY_ARE)
+    def test_what_is_no_base64_stays_as_it_is(self, part: str) -> None:
+        given = AS_THEY_ARE[part]
+        for scrubber in (Scrubber(), Scrubber(redact=str)):
+            assert json.loads(scrubber.json([given]) or "") == [given]
+
+    @pytest.mark.parametrize("part", PARTS)
+    def test_all_of_it_is_kept_where_that_is_asked_for(self, part: str) -> None:
+        if part != "bytes":
+            given = PARTS[part][0]
+            assert json.loads(Scrubber(keep_media=True).json([given]) or "") == [given]
+            known = Scrubber(keep_media=True).knowing(frozenset(["sk-other-0123456789"]))
+            assert json.loads(known.json([given]) or "") == [given]
+
+    def test_a_text_keeps_its_words_around_media(self) -> None:
+        text = (
+            f"Before ![it]({url('image/png', PNG)}) and <img src='{url('image/gif', b'GIF8' * 9)}'/> after."
+        )
+        expected = (
+            f"Before ![it]({told('image/png', PNG)}) and <img src='{told('image/gif', b'GIF8' * 9)}'/> after."
+        )
+        for scrubber in (Scrubber(), Scrubber(redact=str)):
+            assert scrubber.text(text) == scrubber.error(text) == expected
+
+    def test_a_text_after_media_is_no_part_of_it(self) -> None:
+        text = f"{url('image/png', PNG)}\nWhat is this"
+        assert media.in_text(text) == f"{told('image/png', PNG)}\nWhat is this"
+
+    def test_redact_sees_what_is_recorded(self) -> None:
+        seen: list[str] = []
+        Scrubber(redact=lambda text: seen.append(text) or text).json(PARTS["chat image"][0])
+        assert seen == ["image_url", told("image/png", PNG), "low"]
+
+    def test_other_ways_to_write_base64_are_the_same_bytes(self) -> None:
+        lines = base64.encodebytes(PNG).decode()
+        ways = [
+            url("image/png", PNG),
+            f"data:image/png;base64,{lines}",
+            f"data:image/png;base64,{base64.urlsafe_b64encode(PNG).decode().rstrip('=')}",
+            f"data:image/png;charset=utf-8;base64,{b64(PNG)}",
+            f"data:image/png;base64,{b64(PNG).replace('=', '%3D').replace('/', '%2F').replace('+', '%2B')}",
+            f"data:;base64,{b64(PNG)}",
+        ]
+        assert {media.in_text(way) for way in ways} == {told("image/png", PNG)}
+
+    def test_what_cannot_be_decoded_is_told_by_its_letters(self) -> None:
+        broken = "A" * 257
+        assert media.in_text(f"data:image/png;base64,{broken}") == told("image/png", broken.encode())
+
+    @pytest.mark.parametrize(
+        ("start", "kind"),
+        [
+            (b"\xff\xd8\xff\xe0", "image/jpeg"),
+            (b"GIF89a", "image/gif"),
+            (b"RIFF\x00\x00\x00\x00WEBP", "image/webp"),
+            (b"ID3\x04", "audio/mpeg"),
+            (b"OggS", "audio/ogg"),
+            (b"\x00\x00\x00\x20ftypisom", "video/mp4"),
+            (b"\x00\x01", "application/octet-stream"),
+            (b"", "application/octet-stream"),
+        ],
+    )
+    def test_a_kind_that_nobody_says_is_told_by_how_it_begins(self, start: bytes, kind: str) -> None:
+        assert media.described(start) == told(kind, start)
+
+    @pytest.mark.parametrize(
+        "kind", ["x" * 200 + "/png", "a/b\x1b[31m", "]", "text", 7, {"a": 1}, ["image/png"]]
+    )
+    def test_a_kind_that_is_none_is_not_believed(self, kind: Any) -> None:
+        part = media.in_part({"type": "base64", "media_type": kind, "format": kind, "data": b64(PNG)})
+        assert part["data"] == told("image/png", PNG)
+
+    @given(st.binary(min_size=192, max_size=600))
+    def test_the_same_bytes_are_told_the_same_whatever_their_place(self, data: bytes) -> None:
+        of_url = media.in_text(url("image/png", data))
+        of_field = media.in_part({"media_type": "image/png", "data": b64(data)})["data"]
+        assert of_url == of_field == media.described(data, "image/png")
+
+    @given(st.text())
+    def test_a_text_is_told_once(self, text: str) -> None:
+        once = media.in_text(text)
+        assert media.in_text(once) == once
+        assert ";base64," in text or once == text
+
+    def test_a_film_is_decoded_piece_by_piece(self) -> None:
+        film = random.Random(1).randbytes(1_000_003)
+        assert media.in_text(url("video/mp4", film)) == told("video/mp4", film)
+
+    def test_lists_that_hold_themselves_end(self) -> None:
+        loop: list[Any] = [b64(PNG)]
+        loop.append(loop)
+        assert "[too deep]" in str(Scrubber().json({"images": loop}))
+
+
+def models(sim: Any) -> list[dict[str, Any]]:
+    return [sim.deployment("chat", "gpt-4o", silent_model="next"), sim.deployment("next", "gpt-4o-mini")]
