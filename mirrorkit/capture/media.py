@@ -7,20 +7,18 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import unquote
 
-# Where base64 stands without a data URL: in OpenAI's audio, files and images, the sources of Anthropic,
-# Gemini and Bedrock, and Ollama's lists of images.
-_FIELDS = frozenset(("data", "file_data", "b64_json", "partial_image_b64", "result", "bytes", "images"))
+# Where base64 stands without a data URL: in the audio, files and images of OpenAI, the sources of Anthropic
+# and Gemini, and in what image models draw.
+_FIELDS = frozenset(("data", "file_data", "b64_json", "partial_image_b64", "result"))
 _KINDS = ("media_type", "mime_type", "mimeType")
 _AUDIO = frozenset(("wav", "mp3", "flac", "opus", "ogg", "aac", "m4a", "pcm16", "g711_ulaw", "g711_alaw"))
 _KIND = re.compile(r"[A-Za-z0-9.+_-]{1,100}/[A-Za-z0-9.+_-]{1,100}")
 _MEDIA = ("image/", "audio/", "video/", "application/pdf")
-# the fields that are looked for in texts which are JSON themselves, as the result of a tool is
+# looked for in texts too that are JSON themselves, as the result of a tool is
 _INNER = ("data", "b64_json")
-_MARKS = (
-    ";base64,",
-    *(f'"{field}":' for field in sorted(_FIELDS)),
-    *(rf"{field}\":" for field in _INNER),
-)
+# what there is in the JSON text of all of these
+_MARKS = ("base64", 'data":', r"data\":", "b64", '"result":')
+_TEXTS = ("text", "input_text", "output_text")
 
 _LETTER = r"[A-Za-z0-9+/_%-]"
 # on one line, or on lines as MIME breaks them
@@ -80,27 +78,31 @@ def in_part(part: Mapping[Any, Any]) -> Mapping[Any, Any]:
     >>> in_part({"data": "tea", "city": "Ur"})
     {'data': 'tea', 'city': 'Ur'}
     """
-    fields = [field for field in part if field in _FIELDS]
-    if not fields or part.get("type") == "text":
+    if _FIELDS.isdisjoint(part) or part.get("type") == "text":
         return part
+    fields = [field for field in part if field in _FIELDS]
     kind = _kind_told(part)
     told = part.get("type") == "base64" or (kind is not None and kind.startswith(_MEDIA))
-    return {**part, **{field: _of_field(part[field], kind, 1 if told else _LEAST) for field in fields}}
+    least = 1 if told else _LEAST
+    return {**part, **{field: _of_field(part[field], kind, least) for field in fields}}
 
 
-def is_mixed(messages: Any) -> bool:
-    """Whether messages have parts, among which may be large ones.
+def has_media(messages: Any) -> bool:
+    """Whether messages have parts that are no text, and may be large.
 
-    >>> is_mixed([{"role": "user", "content": "Hi"}]), is_mixed([{"content": [{"type": "image_url"}]}])
+    >>> has_media([{"role": "user", "content": "Hi"}]), has_media([{"content": [{"type": "image_url"}]}])
     (False, True)
     """
     return type(messages) is list and any(
-        type(each) is dict and type(each.get("content")) is list for each in messages
+        type(part) is not dict or part.get("type") not in _TEXTS
+        for each in messages
+        if type(each) is dict and type(each.get("content")) is list
+        for part in each["content"]
     )
 
 
 def may_be_in(json_text: str) -> bool:
-    """Whether there may be base64 in a value that reads so in JSON, without blanks between its tokens.
+    """Whether there may be media in a value that reads so in JSON, without blanks between its tokens.
 
     >>> may_be_in('[{"role":"user","content":"Hi"}]'), may_be_in('[{"input_audio":{"data":"UklG"}}]')
     (False, True)
@@ -109,8 +111,6 @@ def may_be_in(json_text: str) -> bool:
 
 
 def _of_field(value: Any, kind: str | None, least: int) -> Any:
-    if isinstance(value, list):
-        return [_of_field(each, kind, least) if isinstance(each, str) else each for each in value]
     if isinstance(value, str) and len(value) >= least and _WHOLE.fullmatch(value):
         return _of_base64(value, kind)
     return value

@@ -126,13 +126,19 @@ class Scrubber:
         self._redact = redact
         self._on_fault = on_fault
         self._keep_media = keep_media
+        self._last: tuple[frozenset[str], Scrubber] | None = None
 
     def knowing(self, secrets: frozenset[str]) -> "Scrubber":
         """The same scrubber, knowing more secrets (those of one request)."""
-        if not any(is_key(secret) and secret not in self._keys for secret in secrets):
+        if not secrets:
             return self
-        known = (*self._keys, *secrets)
-        return Scrubber(known, self._redact, self._on_fault, keep_media=self._keep_media)
+        # one caller sends many requests with one key
+        last = self._last
+        if last is None or last[0] != secrets:
+            known = (*self._keys, *secrets)
+            last = secrets, Scrubber(known, self._redact, self._on_fault, keep_media=self._keep_media)
+            self._last = last
+        return last[1]
 
     def text(self, value: str | None) -> str | None:
         """A text, without secrets and media and redacted; None stays None."""
@@ -169,7 +175,7 @@ class Scrubber:
         """A value as JSON text, each string in it scrubbed; None stays None."""
         if value is None:
             return None
-        if self._redact is None and not media.is_mixed(value):
+        if self._redact is None and not media.has_media(value):
             text = _plain_json(value)
             if text is not None and self._is_safe(text):
                 # as nearly always: one pass in C

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirrorkit import MirrorSession
 from mirrorkit.capture import media
 from mirrorkit.capture.scrub import Scrubber
+from mirrorkit.simulator import Reply
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
 WAV = b"RIFF\x00\x00\x00\x00WAVEfmt " + bytes(range(256)) * 4
@@ -75,10 +77,6 @@ PARTS: dict[str, tuple[Any, Any]] = {
         {"inline_data": {"mime_type": "image/png", "data": b64(b"tiny")}},
         {"inline_data": {"mime_type": "image/png", "data": told("image/png", b"tiny")}},
     ),
-    "ollama": (
-        {"role": "user", "content": "Look", "images": [b64(PNG)]},
-        {"role": "user", "content": "Look", "images": [told("image/png", PNG)]},
-    ),
     "spoken answer": (
         {"id": "audio_1", "data": b64(WAV), "transcript": "Hi"},
         {"id": "audio_1", "data": told("audio/wav", WAV), "transcript": "Hi"},
@@ -111,7 +109,7 @@ AS_THEY_ARE: dict[str, Any] = {
     "arguments": {"name": "write", "arguments": '{"format": "json", "data": "hello", "result": "ok"}'},
     "a word called data": {"format": "json", "data": "hello", "mime_type": "text/plain"},
     "a result in words": {"result": "a long text without any sign in it " * 20},
-    "numbers": {"data": [1, 2, 3], "bytes": 7, "images": None},
+    "numbers": {"data": [1, 2, 3], "result": 7, "b64_json": None},
     "words about data URLs": {"content": "A data: URL begins with data:image/png;base64,iVBORw and goes on."},
     "svg": {"content": "data:image/svg+xml,%3Csvg%3E"},
 }
@@ -216,10 +214,31 @@ class TestWhatIsRecorded:
         assert media.in_text(url("video/mp4", film)) == told("video/mp4", film)
 
     def test_lists_that_hold_themselves_end(self) -> None:
-        loop: list[Any] = [b64(PNG)]
-        loop.append(loop)
-        assert "[too deep]" in str(Scrubber().json({"images": loop}))
+        loop: dict[str, Any] = {"data": b64(PNG)}
+        loop["result"] = loop["images"] = [loop]
+        assert "[too deep]" in str(Scrubber().json(loop))
 
 
 def models(sim: Any) -> list[dict[str, Any]]:
     return [sim.deployment("chat", "gpt-4o", silent_model="next"), sim.deployment("next", "gpt-4o-mini")]
+
+
+@pytest.mark.parametrize("keep_media", [False, True])
+def test_a_session_sends_media_as_they_are_and_records_what_they_are(
+    sim: Any, drive: Any, keep_media: bool
+) -> None:
+    content = [{"type": "text", "text": "What is this?"}, PARTS["chat image"][0]]
+    drawn = f"![it]({url('image/png', PNG)})"
+    for model in ("gpt-4o", "gpt-4o-mini"):
+        sim.script(model, Reply(text=drawn))
+    session = MirrorSession(models(sim), keep_media=keep_media)
+    answer = drive.chat(session, messages=[{"role": "user", "content": content}])
+    drive.drain(session)
+    drive.close(session)
+    assert answer.choices[0].message.content == drawn
+    assert [request.body["messages"][0]["content"] for request in sim.requests] == [content] * 2
+    row = session.frame.row(0, named=True)
+    assert (b64(PNG) in row["messages"]) == (b64(PNG) in row["primary_output"]) == keep_media
+    assert (told("image/png", PNG) in row["messages"]) == (not keep_media)
+    assert row["primary_output"] == row["silent_output"]
+    assert content[1] == PARTS["chat image"][0]
