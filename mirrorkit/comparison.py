@@ -61,7 +61,11 @@ class Comparison:
 
     @property
     def gates(self) -> pl.DataFrame:
-        """One row per silent arm and gate: `state` ("passed", "failed", "open"), since when, pairs needed."""
+        """One row per silent arm and gate: `state` ("passed", "failed", "open"), since when, pairs needed.
+
+        A gate is open, and its `note` says so, while more than 1 % of the pairs, ok on both sides, have no
+        usable value on one side alone: no cost, no answer on record, estimated tokens beside reported ones.
+        """
         return self._told.gates
 
     @property

@@ -9,7 +9,7 @@ from weakref import ref
 import polars as pl
 
 from mirrorkit.capture.mirror import Mirror
-from mirrorkit.compare.answers.differences import COLUMNS, LENGTHS
+from mirrorkit.compare.answers.differences import ALONE, COLUMNS
 from mirrorkit.compare.looked import Looked
 from mirrorkit.compare.measured import Kept
 from mirrorkit.compare.metrics import columns_of
@@ -155,5 +155,5 @@ def _gated(plan: Plan) -> Plan:
 
 def _reads_answers(plan: Plan) -> bool:
     """Whether a gate needs the answers compared; of a metric of the user's that is not known."""
-    compared = COLUMNS.keys() - LENGTHS.keys()
+    compared = COLUMNS.keys() - ALONE.keys()
     return any(name in plan.metrics or columns_of(plan.metric(name)) & compared for name in plan.gates)

@@ -289,3 +289,17 @@ seen.to_html({str(tmp_path / "report.html")!r})
 
 def test_a_comparison_is_made_by_compare() -> None:
     assert isinstance(compare(frame()), Comparison)
+
+
+def test_why_a_gate_cannot_be_decided_is_told_in_full_in_100_columns_and_in_html() -> None:
+    pairs = frame(200).with_columns(
+        silent_cost_usd=pl.when(pl.int_range(pl.len()) % 10 > 0).then("silent_cost_usd")
+    )
+    seen = compare(pairs)
+    why = seen.gates.filter(metric="cost")["note"][0]
+    assert "20 of 200 pairs are left out for one side's sake alone" in why
+    text = repr(seen)
+    assert max(map(len, text.splitlines())) <= 100
+    gates = text[text.index("gate ") : text.index("metric ")]
+    assert why in " ".join(gates.split())
+    assert escape(why) in seen._repr_mimebundle_()["text/html"]

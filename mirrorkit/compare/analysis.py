@@ -11,8 +11,16 @@ from mirrorkit.compare.answers.differences import COLUMNS
 from mirrorkit.compare.answers.fields import fields
 from mirrorkit.compare.estimates import as_table, rows_of
 from mirrorkit.compare.evidence import TIME, by_arm, draw, narrowed
-from mirrorkit.compare.findings import Finding, finding, of_fields, tests_of
-from mirrorkit.compare.pitfalls import Background, Pitfall, of_metric, pitfalls, since_then
+from mirrorkit.compare.findings import Finding, finding, no_effect, of_fields, tests_of
+from mirrorkit.compare.omissions import Cause, too_many
+from mirrorkit.compare.pitfalls import (
+    Background,
+    Pitfall,
+    of_metric,
+    of_omissions,
+    pitfalls,
+    since_then,
+)
 from mirrorkit.compare.plan import Look, Plan
 from mirrorkit.compare.rows import Row
 from mirrorkit.compare.selection import only
@@ -73,6 +81,7 @@ def analyse(
     results: dict[str, dict[str, GateResult]] = {arm: {} for arm in silent}
     found: dict[str, list[Finding]] = {arm: [] for arm in silent}
     told: dict[str, list[Pitfall]] = {arm: [] for arm in of_arms}
+    left_out: dict[str, dict[str, Cause]] = {arm: {} for arm in of_arms}
     for metric in metrics:  # one after the other: a million pairs are many numbers
         from_arms = of_arms if metric.order is None else labelled
         drawn = {arm: draw(from_arms[arm], metric) for arm in of_arms}
@@ -80,6 +89,8 @@ def analyse(
         for arm, evidence in drawn.items():
             rows[arm] += rows_of(arm, evidence, control, plan.alpha)
             told[arm] += of_metric(arm, evidence, plan.alpha)
+            if too_many(evidence) and (metric.name in plan.gates or no_effect(metric) is not None):
+                left_out[arm][metric.name] = evidence.omissions, len(evidence)
             if arm == CONTROL:
                 continue
             if metric.name in plan.gates:
@@ -91,6 +102,8 @@ def analyse(
                 found[arm].append(difference)
 
     table = as_table(rows)
+    for arm, of_metrics in left_out.items():
+        told[arm] += of_omissions(arm, of_metrics)
     gates = {arm: [of_arm[name] for name in plan.gates] for arm, of_arm in results.items()}
     for arm, judged in gates.items():
         told[arm] += since_then(judged, rows[arm])

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mirrorkit.compare.metrics import NET, BuiltIn, columns_of, usable, values_in
-from mirrorkit.compare.selection import SIDES, arms_by_start, in_order, of_arm, only
+from mirrorkit.compare.selection import SIDES, Omission, arms_by_start, in_order, of_arm, only
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -35,6 +35,7 @@ class Evidence:
     `primary` and `silent` are the sides' values ("mean" metrics have none); `values` is one number a pair:
     the ratio or its logarithm, the difference of the sides, or the pair's own value. `clusters` are codes, -1
     for none, or None if no cluster came twice; `times` are microseconds, or places where none is known.
+    `omissions` counts the pairs left out for one side's sake alone, and `omitted` has their times.
     """
 
     metric: BuiltIn
@@ -45,6 +46,8 @@ class Evidence:
     clusters: Whole | None = field(repr=False)
     times: Whole = field(repr=False)
     left_out: tuple[str, ...] = ()
+    omissions: tuple[Omission, ...] = ()
+    omitted: Whole = field(default_factory=lambda: np.empty(0, dtype=np.int64), repr=False)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -107,6 +110,8 @@ def draw(pairs: pl.DataFrame, metric: BuiltIn, keep: Sequence[str] = ()) -> Evid
         codes if _come_again(codes) else None,
         kept[TIME].to_numpy(),
         chosen.left_out,
+        chosen.omissions,
+        chosen.one_sided[TIME].to_numpy(),
     )
 
 

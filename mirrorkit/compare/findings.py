@@ -12,6 +12,7 @@ from mirrorkit.compare.estimates import every_look, main_row
 from mirrorkit.compare.evidence import Evidence
 from mirrorkit.compare.metrics import NET as LIKENESS
 from mirrorkit.compare.metrics import BuiltIn
+from mirrorkit.compare.omissions import too_many
 from mirrorkit.compare.rows import Row
 
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -24,6 +25,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "output_length": ("briefer", "longer"),
     "errors": ("failing less often", "failing more often"),
     "over_slo": ("late less often", "late more often"),
+    "blank": ("giving blank answers less often", "giving blank answers more often"),
     "refusals": ("refusing less often", "refusing more often"),
     "truncated": ("cut at its length less often", "cut at its length more often"),
     "json_valid": ("giving valid JSON less often", "giving valid JSON more often"),
@@ -34,6 +36,9 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 
 _LIKE = {"identical": "answers", "similarity": "texts", "json_equal": "JSON", "tool_calls": "tool calls"}
 """What differs where a metric of likeness is low."""
+
+_ROOTS = {"$": "the whole JSON answer ($)", "tool_calls": "the whole of tool_calls"}
+"""What differs where a field is all there is: only one side gave any JSON, or called any tool."""
 
 _ROUNDING = 1e-9
 """Sides that are equal in every pair have an interval of no width, which rounding may put off the mark."""
@@ -69,12 +74,15 @@ def tests_of(metrics: Sequence[BuiltIn], arms: int) -> int:
 def finding(
     arm: str, evidence: Evidence, control: Evidence | None, primary: str, alpha: float
 ) -> Finding | None:
-    """The difference of one silent arm in one metric, if its interval at `alpha` leaves no room for none."""
+    """The difference of one silent arm in one metric, if its interval at `alpha` leaves no room for none.
+
+    None too where more than a few pairs are left out for one side's sake alone.
+    """
     none = no_effect(evidence.metric)
-    if none is None or not len(evidence):
+    if none is None or not len(evidence) or too_many(evidence):
         return None
     if evidence.metric.name in LIKENESS:
-        row = None if control is None else net_of_control(evidence, control, alpha)
+        row = None if control is None or too_many(control) else net_of_control(evidence, control, alpha)
         return None if row is None else _finding(arm, evidence, row, none, primary)
     interval = every_look(evidence, alpha)
     if interval is None or interval[0] - _ROUNDING <= none <= interval[1] + _ROUNDING:
@@ -129,7 +137,7 @@ def _of_field(row: dict[str, Any], primary: str) -> Finding:
         "value": "gives another value in",
     }[most]
     sentence = (
-        f"{wording.name(row['arm'])} {what} {wording.name(row['path'])} in "
+        f"{wording.name(row['arm'])} {what} {_ROOTS.get(row['path'], wording.name(row['path']))} in "
         f"{wording.quantity(shares[most], 'share')} of {row['n']:,} pairs; net of how often {primary} "
         f"differs from itself, the field differs in {wording.quantity(row['net'], 'share')} "
         f"({wording.interval(row['low'], row['high'], 'share', 'share')})"

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from mirrorkit.compare.evidence import Evidence, Floats
 from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits, reach
+from mirrorkit.compare.omissions import first_decidable
 from mirrorkit.compare.statistics import betting
 from mirrorkit.compare.statistics.sequences import (
     CLUSTERS,
@@ -37,7 +38,8 @@ def crossing(evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: 
     `margin` is on the scale of the effect; the alphas are one-sided, one for each pair of the evidence.
     Bounded metrics and medians: grid betting at the margin while no cluster has come twice, exact
     (Waudby-Smith and Ramdas 2024). From there on, and for all other metrics: the asymptotic confidence
-    sequence (Waudby-Smith et al. 2024), clustered where clusters repeat (Miller 2024).
+    sequence (Waudby-Smith et al. 2024), clustered where clusters repeat (Miller 2024). Where too many pairs
+    are left out for one side's sake alone, it is decided when there are few enough (see `omissions`).
     """
     if not len(evidence):
         return Crossing(None, None)
@@ -49,7 +51,18 @@ def crossing(evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: 
         below, above = _bounded(evidence, margin, alpha_below, alpha_above)
     else:
         below, above = _asymptotic(evidence, margin, alpha_below, alpha_above)
-    return Crossing(below, above) if lower else Crossing(above, below)
+    return _when_decidable(evidence, Crossing(below, above) if lower else Crossing(above, below))
+
+
+def _when_decidable(evidence: Evidence, cleared: Crossing) -> Crossing:
+    """When the gate is decided, by when its margin is cleared: of both directions, by the first."""
+    passed, failed = (first_decidable(evidence, index) for index in (cleared.passed, cleared.failed))
+    if cleared.passed is not None and cleared.failed is not None and passed == failed:
+        if cleared.passed < cleared.failed:
+            return Crossing(passed, None)
+        if cleared.failed < cleared.passed:
+            return Crossing(None, failed)
+    return Crossing(passed, failed)
 
 
 def _asymptotic(

@@ -5,7 +5,7 @@ from functools import partial
 
 import polars as pl
 
-from mirrorkit.compare.answers.differences import COLUMNS, LENGTHS, READ, differences, lengths
+from mirrorkit.compare.answers.differences import ALONE, COLUMNS, READ, READ_ALONE, alone, differences
 from mirrorkit.compare.answers.rules import Rules
 from mirrorkit.compare.gathered import batches, of_pairs, put_together
 from mirrorkit.compare.own import of_user
@@ -14,7 +14,6 @@ from mirrorkit.compare.plan import Plan
 Step = Callable[[int], object]
 
 _FOUND = {"pair_id": pl.String(), **COLUMNS}
-_OUTPUTS = [name.removesuffix("_length") for name in LENGTHS]
 
 
 class Kept:
@@ -71,8 +70,8 @@ def measured(
 ) -> pl.DataFrame:
     """The frame with the columns of `found` (`differences` of the same rows) and of the user's metrics.
 
-    Without `found` those columns are null, but for the lengths of the answers. Where the frame is without
-    texts, `lazy` is the record that has them.
+    Without `found` those columns are null, but for what is told of each answer by itself. Where the frame is
+    without texts, `lazy` is the record that has them.
 
     Raises CompareError for a metric of the user's that raises on every pair, gives anything but a number, or
     a number out of its bounds; RecordingError if texts cannot be read.
@@ -81,19 +80,19 @@ def measured(
     >>> "similarity" in measured(SCHEMA.frame(), Plan()).columns
     True
     """
-    known = put_together(frame, _lengths(frame, lazy) if found is None else found)
+    known = put_together(frame, _of_each(frame, lazy) if found is None else found)
     return put_together(known, of_user(known, plan.metrics, lazy))
 
 
-def _lengths(frame: pl.DataFrame, lazy: pl.LazyFrame | None) -> pl.DataFrame:
-    """The columns of `differences`, where of the answers only their lengths are wanted."""
+def _of_each(frame: pl.DataFrame, lazy: pl.LazyFrame | None) -> pl.DataFrame:
+    """The columns of `differences`, where only what is told of each answer by itself is wanted."""
     parts = [
-        pl.DataFrame([batch["pair_id"], *lengths(batch).get_columns()])
-        for batch in batches(frame, lazy, _OUTPUTS)
+        pl.DataFrame([batch["pair_id"], *alone(batch).get_columns()])
+        for batch in batches(frame, lazy, READ_ALONE)
     ]
     table = of_pairs(pl.concat(parts), frame["pair_id"])
-    unknown = (pl.lit(None, dtype=kind).alias(name) for name, kind in COLUMNS.items() if name not in LENGTHS)
-    return table.select(*LENGTHS, *unknown)
+    unknown = (pl.lit(None, dtype=kind).alias(name) for name, kind in COLUMNS.items() if name not in ALONE)
+    return table.select(*ALONE, *unknown)
 
 
 def _further(step: Step, done: int, rows: int) -> object:

@@ -1,12 +1,13 @@
 """What is measured in a pair: the metrics mirrorkit knows, and those a user adds."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, Literal
 
 import polars as pl
 
+from mirrorkit.compare.answers.kinds import BLANK, CALLS
 from mirrorkit.compare.selection import (
     CACHED,
     FAILED,
@@ -16,6 +17,7 @@ from mirrorkit.compare.selection import (
     Reason,
     Selection,
     flag,
+    gap,
     known,
     select,
 )
@@ -59,7 +61,8 @@ class Metric:
     Args:
         value: a function of a pair's row (a dict of the frame's columns), or a Polars expression over the
             frame; `similarity`, `identical` and the other columns of differences are there too. None or null
-            leaves the pair out; a Boolean counts as 0 or 1.
+            leaves the pair out. So does raising, which if it is often holds the metric's gate open. A Boolean
+            counts as 0 or 1.
         bounds: the least and the greatest value it can take, known beforehand; with them its interval is
             exact. None if there are none: then it is asymptotic, and needs 100 pairs.
         better: whether a "higher" or a "lower" mean is better; a gate passes on that side of its margin.
@@ -98,10 +101,14 @@ def column_of(name: str) -> str:
     return f"metric {name}"
 
 
+def raised_of(name: str) -> str:
+    """The column that tells on which pairs a user's metric raised."""
+    return f"raised by {name}"
+
+
 def of_user(name: str, metric: Metric) -> BuiltIn:
-    """A user's metric as one like the others, over the column that holds its values."""
-    value = pl.col(column_of(name))
-    unbounded = ~value.is_finite()
+    """A user's metric as one like the others, over the columns that hold its values and where it raised."""
+    value, raised = pl.col(column_of(name)), pl.col(raised_of(name))
     return BuiltIn(
         name,
         "mean",
@@ -109,8 +116,9 @@ def of_user(name: str, metric: Metric) -> BuiltIn:
         "mean of the pairs",
         lambda _: value,
         (
-            flag("no value, or it raised", lambda _: value.is_null()),
-            flag("value not finite", lambda _: unbounded),
+            Reason("it raised", lambda _: raised, "pair", "give None for a pair that it is not about"),
+            flag("no value", lambda _: value.is_null()),
+            replace(flag("value not finite", lambda _: ~value.is_finite()), gap="pair"),
         ),
         better=metric.better,
         bounds=metric.bounds,
@@ -123,9 +131,11 @@ def columns_of(metric: BuiltIn) -> set[str]:
     >>> sorted(columns_of(BUILT_IN["finish_reason"]))
     ['primary_finish_reason', 'primary_status', 'silent_finish_reason', 'silent_status']
     """
-    expressions = [holds(side) for _, holds in metric.reasons for side in SIDES]
+    expressions = [reason.holds(side) for reason in metric.reasons for side in SIDES]
     expressions += [] if metric.within is None else [metric.within]
     columns = {name for expression in expressions for name in expression.meta.root_names()}
+    if any(reason.gap for reason in metric.reasons):
+        columns |= {f"{side}_status" for side in SIDES}
     return values_in(metric) | columns | ({metric.order} if metric.order else set())
 
 
@@ -140,9 +150,14 @@ def usable(frame: pl.DataFrame, metric: BuiltIn | str, keep: Iterable[str] | Non
     - times (`latency`, `ttft`, `tokens_per_s`, `over_slo`): none from a cache; but for `over_slo` both sides
       ok, and both values known, finite and not negative. `ttft` looks at streams only.
     - `cost`, `input_tokens`, `output_tokens`: both sides finished (an answer that was cut short costs less
-      without being cheaper) and both values known; `cost` leaves cache hits out.
-    - `errors`: both sides finished: a call that was cancelled or abandoned neither failed nor succeeded.
-    - answers (`output_length`, `identical`, `similarity`, ...): both sides ok, with what is compared known.
+      without being cheaper) and both values known; `cost` leaves cache hits out. These and `tokens_per_s`
+      leave out pairs of which one side's tokens were estimated and the other's reported: two ways of
+      counting differ by themselves.
+    - `errors`: both sides finished: a call that was cancelled or abandoned, or of which nobody knows how it
+      ended, neither failed nor succeeded.
+    - answers (`output_length`, `identical`, `similarity`, ...): both sides ok, with what is compared known. A
+      blank answer is known: unlike any other, and not the JSON that was asked for. `json_valid` is about
+      answers, not about tool calls; `json_equal` and `tool_calls` about pairs with at least one of them.
     - `preference`, `judge`: pairs with a person's, or a judge's, preference.
 
     `keep` names the columns that are wanted of them, all unless it is given.
@@ -184,30 +199,71 @@ def _same(name: str) -> pl.Expr:
     return pl.col(f"primary_{name}") == pl.col(f"silent_{name}")
 
 
+def _is(kind: str) -> Side:
+    return lambda side: pl.col(f"{side}_kind") == kind
+
+
+def _both(holds: Side) -> pl.Expr:
+    return pl.all_horizontal(holds(side) for side in SIDES)
+
+
+def _either(holds: Side) -> pl.Expr:
+    return pl.any_horizontal(holds(side) for side in SIDES)
+
+
 def _zero(words: str, of: Side) -> Reason:
     """A ratio's logarithm needs numbers above 0."""
-    return flag(f"{words} 0", lambda side: of(side) == 0)
+    return gap(f"{words} 0", lambda side: of(side) == 0)
 
 
 def _unknown(words: str, of: Side) -> Reason:
-    return words, lambda side: of(side).is_null()
+    return gap(words, lambda side: of(side).is_null())
+
+
+def _is_guessed(side: str) -> pl.Expr:
+    """A side whose tokens were estimated, while the provider of the other one counted its own."""
+    other = SIDES[side == SIDES[0]]
+    source = pl.col(f"{side}_usage_source"), pl.col(f"{other}_usage_source")
+    return (source[0] == "estimated") & (source[1] == "provider")
+
+
+_GUESSED = gap(
+    "tokens estimated, those of the other side reported",
+    _is_guessed,
+    "ask for usage where it is estimated, a stream's by stream_options={'include_usage': True}",
+)
 
 
 def _alike(
-    name: str, column: str, of_what: str, *, estimand: str = "share of pairs", optional: bool = True
+    name: str,
+    column: str,
+    of_what: str,
+    *more: Reason,
+    estimand: str = "share of pairs",
+    within: pl.Expr | None = None,
 ) -> BuiltIn:
-    """How alike the answers of the pairs are in some respect."""
+    """How alike the answers of the pairs are in some respect; optional where it is `within` some pairs."""
     value = pl.col(column)
+
+    def lacks(unknown: Side) -> Side:
+        return lambda side: value.is_null() & unknown(side)
+
     return BuiltIn(
         name,
         "mean",
         "share",
         estimand,
         lambda _: value,
-        (NOT_OK, (f"{of_what} not on record", lambda _: value.is_null())),
+        (
+            NOT_OK,
+            gap("no answer on record", lacks(lambda side: pl.col(f"{side}_output_length").is_null())),
+            gap("your clean function failed", lacks(_column("clean_failed"))),
+            *more,
+            Reason(f"{of_what} not compared", lambda _: value.is_null()),
+        ),
         better="higher",
-        within=value.is_not_null() if optional else None,
-        optional=optional,
+        within=within,
+        optional=within is not None,
     )
 
 
@@ -269,8 +325,8 @@ _EACH = (
         (
             UNFINISHED,
             CACHED,
-            flag("latency unknown", lambda side: _time_or_never(side).is_null()),
-            flag("latency not above 0 or not finite", _no_time),
+            gap("latency unknown", lambda side: _time_or_never(side).is_null()),
+            gap("latency not above 0 or not finite", _no_time),
         ),
     ),
     _ratio(
@@ -289,14 +345,18 @@ _EACH = (
         CACHED,
         *known("tokens or latency", _speed),
         _zero("tokens", _speed),
+        _GUESSED,
         better="higher",
     ),
-    _totals("cost", "USD", _column("cost_usd"), UNFINISHED, CACHED, *known("cost", _column("cost_usd"))),
+    _totals(
+        "cost", "USD", _column("cost_usd"), UNFINISHED, CACHED, *known("cost", _column("cost_usd")), _GUESSED
+    ),
     *(
-        _totals(name, "tokens", _column(name), UNFINISHED, *known("token count", _column(name)))
+        _totals(name, "tokens", _column(name), UNFINISHED, *known("token count", _column(name)), _GUESSED)
         for name in ("input_tokens", "output_tokens")
     ),
     _share("errors", _failed, UNFINISHED),
+    _share("blank", _is(BLANK), NOT_OK, _unknown("no answer on record", _column("kind")), optional=True),
     _share("refusals", _column("refused"), NOT_OK, _unknown("no answer on record", _column("refused"))),
     _share(
         "truncated",
@@ -318,29 +378,35 @@ _EACH = (
         "characters",
         _column("output_length"),
         NOT_OK,
-        _unknown("no text", _column("output_length")),
+        _unknown("no text on record", _column("output_length")),
     ),
     _share(
         "json_valid",
         _column("json_valid"),
         NOT_OK,
-        _unknown("validity unknown", _column("json_valid")),
+        _unknown("a tool call, or validity unknown", _column("json_valid")),
         better="higher",
         optional=True,
     ),
-    _alike("identical", "identical", "answer", optional=False),
-    _alike("similarity", "similarity", "text", estimand="mean of the pairs", optional=False),
-    _alike("json_equal", "json_equal", "JSON"),
-    _alike("tool_calls", "tools_equal", "tool calls"),
+    _alike("identical", "identical", "answers"),
+    _alike(
+        "similarity",
+        "similarity",
+        "texts",
+        flag("tool calls without a text", lambda _: pl.col("similarity").is_null() & _both(_is(CALLS))),
+        estimand="mean of the pairs",
+    ),
+    _alike("json_equal", "json_equal", "JSON", within=pl.col("json_answers")),
+    _alike("tool_calls", "tools_equal", "tool calls", within=_either(_is(CALLS))),
     BuiltIn(
         "language",
         "mean",
         "share",
         "share of pairs with the same",
         lambda _: _same("language"),
-        (NOT_OK,),
+        (NOT_OK, _unknown("language unsure", _column("language"))),
         better="higher",
-        within=_same("language").is_not_null(),
+        within=_either(lambda side: pl.col(f"{side}_language").is_not_null()),
         optional=True,
     ),
     _preferred("preference", "preference", "labelled_at"),
@@ -348,18 +414,6 @@ _EACH = (
 )
 
 BUILT_IN: Mapping[str, BuiltIn] = {metric.name: metric for metric in _EACH}
-
-ANSWERS = (
-    "refusals",
-    "output_length",
-    "json_valid",
-    "identical",
-    "similarity",
-    "json_equal",
-    "tool_calls",
-    "language",
-)
-"""The metrics that rest on the texts of the answers."""
 
 NET = ("identical", "similarity", "json_equal", "tool_calls")
 """The metrics of likeness, which are also shown net of how much the primary differs from itself."""
@@ -380,4 +434,4 @@ def over_slo(slo_s: float) -> BuiltIn:
         return ~_failed(side) & ~(latency.is_finite() & (latency >= 0)).fill_null(False)
 
     words = "latency unknown, negative or not finite"
-    return _share("over_slo", late, UNFINISHED, CACHED, flag(words, unknown))
+    return _share("over_slo", late, UNFINISHED, CACHED, gap(words, unknown))

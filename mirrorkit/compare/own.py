@@ -6,26 +6,27 @@ from typing import Any
 import polars as pl
 
 from mirrorkit.compare.gathered import TEXTS, batches, of_pairs, put_together
-from mirrorkit.compare.metrics import Metric, column_of
+from mirrorkit.compare.metrics import Metric, column_of, raised_of
 from mirrorkit.errors import CompareError
 
 
 def of_user(frame: pl.DataFrame, metrics: Mapping[str, Metric], lazy: pl.LazyFrame | None) -> pl.DataFrame:
-    """A column for each metric (`column_of` its name), a row for each pair of the frame.
+    """Two columns for each metric, a row for each pair of the frame: its values, and whether it raised.
 
-    Where the frame is without texts, `lazy` is the record that has them. Raises CompareError for a metric
-    that raises on every pair, gives anything but a number, or a number out of its bounds.
+    They are `column_of` and `raised_of` its name. Where the frame is without texts, `lazy` is the record that
+    has them. Raises CompareError for a metric that raises on every pair, gives anything but a number, or a
+    number out of its bounds.
 
     >>> from mirrorkit.records import SCHEMA
     >>> of_user(SCHEMA.frame(), {"slow": Metric(pl.col("silent_latency_s") > 9)}, None).columns
-    ['metric slow']
+    ['metric slow', 'raised by slow']
     """
     if not metrics:
         return pl.DataFrame()
     own = [_Own(name, metric) for name, metric in metrics.items()]
     texts = [name for name in TEXTS if any(_may_read(metric, name) for metric in metrics.values())]
     parts = [
-        pl.DataFrame([rows["pair_id"], *(each.values(rows) for each in own)])
+        pl.DataFrame([rows["pair_id"], *(column for each in own for column in each.values(rows))])
         for rows in _with_texts(frame, texts, lazy)
     ]
     for each in own:
@@ -57,13 +58,14 @@ class _Own:
         self._pairs = self._raised = 0
         self._first: Exception | None = None
 
-    def values(self, frame: pl.DataFrame) -> pl.Series:
-        """The metric of each pair, within its bounds; null where it raised."""
+    def values(self, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+        """The metric of each pair, within its bounds, and where it raised, and so is null."""
         name, value, bounds = self._name, self._metric.value, self._metric.bounds
         if isinstance(value, pl.Expr):
             values = _of_expression(frame, name, value)
+            raised = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
         else:
-            values = self._of_function(frame, value)
+            values, raised = self._of_function(frame, value)
         if bounds is not None:
             low, high = bounds
             outside = (values < low) | (values > high)
@@ -73,7 +75,7 @@ class _Own:
                     f"metrics: {name!r} gave {worst!r}, which is not within its bounds {low:g} to {high:g}: "
                     "give Metric(..., bounds=(low, high)), or bounds=None if it has none"
                 )
-        return values.alias(column_of(name))
+        return values.alias(column_of(name)), raised.alias(raised_of(name))
 
     def check(self) -> None:
         """Raises CompareError if the metric raised on every pair."""
@@ -85,17 +87,20 @@ class _Own:
 
     def _of_function(
         self, frame: pl.DataFrame, value: Callable[[dict[str, Any]], float | bool | None]
-    ) -> pl.Series:
+    ) -> tuple[pl.Series, pl.Series]:
         values: list[float | None] = []
+        raised: list[bool] = []
         for row in frame.iter_rows(named=True):
             try:
-                result = value(row)
+                result, failed = value(row), False
             except Exception as error:  # the user's function may raise anything
-                self._first, self._raised = self._first or error, self._raised + 1
-                result = None
+                self._first = self._first or error
+                result, failed = None, True
             values.append(_number(result, self._name))
+            raised.append(failed)
         self._pairs += frame.height
-        return pl.Series(values, dtype=pl.Float64)
+        self._raised += sum(raised)
+        return pl.Series(values, dtype=pl.Float64), pl.Series(raised, dtype=pl.Boolean)
 
 
 def _of_expression(frame: pl.DataFrame, name: str, value: pl.Expr) -> pl.Series:

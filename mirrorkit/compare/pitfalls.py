@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 
 from mirrorkit.compare import wording
+from mirrorkit.compare.answers.kinds import BLANK
 from mirrorkit.compare.estimates import every_look
 from mirrorkit.compare.evidence import Evidence, Floats
 from mirrorkit.compare.metrics import NET, Side
+from mirrorkit.compare.omissions import Cause, sentences
 from mirrorkit.compare.plan import Look, Plan
 from mirrorkit.compare.rows import Row
 from mirrorkit.compare.selection import FAILED, SIDES, arms_by_start, of_arm, only
@@ -40,7 +42,10 @@ _OF_A_SIDE = (
     "latency_s",
 )
 _READ = [
-    "clean_failed",
+    "primary_clean_failed",
+    "silent_clean_failed",
+    "primary_kind",
+    "silent_kind",
     "cut",
     "arm",
     "request_id",
@@ -107,6 +112,11 @@ def of_metric(arm: str, evidence: Evidence, alpha: float) -> tuple[Pitfall, ...]
     if name == "latency" and arm == CONTROL:
         found += _same_model(evidence, alpha)
     return tuple(Pitfall(number, arm, text) for number, text in found)
+
+
+def of_omissions(arm: str, of_metrics: Mapping[str, Cause]) -> tuple[Pitfall, ...]:
+    """The metrics of an arm that leave out too many pairs for one side's sake alone."""
+    return tuple(Pitfall(None, arm, text) for text in sentences(of_metrics))
 
 
 def since_then(gates: Sequence[GateResult], rows: Sequence[Row]) -> tuple[Pitfall, ...]:
@@ -224,13 +234,27 @@ def _of_arm(pairs: pl.DataFrame, arm: str) -> Iterator[tuple[int | None, str]]:
         )
 
 
-def _failures(pairs: pl.DataFrame) -> Iterator[tuple[int, str]]:
+def _failures(pairs: pl.DataFrame) -> Iterator[tuple[int | None, str]]:
     failed = _counts(pairs, lambda side: pl.col(f"{side}_status").is_in(FAILED))
     if any(failed.values()):
         yield (
             2,
             f"calls that failed have no latency to compare (primary {failed['primary']:,}, silent "
             f"{failed['silent']:,} of {pairs.height:,}): read latency beside errors, or latency_with_errors.",
+        )
+    unheard = _counts(pairs, lambda side: pl.col(f"{side}_status") == "unknown")
+    if any(unheard.values()):
+        yield (
+            None,
+            f"calls were sent, and their process ended before anyone heard of them: {_sides(unheard)}; they "
+            "count neither as answered nor as failed.",
+        )
+    blank = _counts(pairs, lambda side: pl.col(f"{side}_kind") == BLANK)
+    if any(blank.values()):
+        yield (
+            None,
+            f"blank answers, with neither text nor tool calls: {_sides(blank)} of {pairs.height:,}; each is "
+            "unlike any other answer, and no valid JSON.",
         )
 
 
@@ -305,12 +329,19 @@ def _calls(pairs: pl.DataFrame) -> Iterator[tuple[int | None, str]]:
     estimated = _counts(pairs, lambda side: pl.col(f"{side}_usage_source") == "estimated")
     if any(estimated.values()):
         yield None, f"tokens, and with them cost, were estimated here, not reported: {_sides(estimated)}."
-    for column, what in (
-        ("clean_failed", "was not compared, because your clean function failed on an answer"),
-        ("cut", "has a text so long that its similarity is that of the first 20,000 characters"),
-    ):
-        if count := int(pairs[column].sum() or 0):
-            yield None, f"{_pairs(count)}: each {what}."
+    failed_cleaning = _counts(pairs, lambda side: pl.col(f"{side}_clean_failed"))
+    if any(failed_cleaning.values()):
+        yield (
+            None,
+            f"your clean function failed, so texts were not compared: {_sides(failed_cleaning)}; it is given "
+            "each text that is not blank, and returns one.",
+        )
+    if cut := int(pairs["cut"].sum() or 0):
+        yield (
+            None,
+            f"{_pairs(cut)}: each has a text so long that its similarity is that of the first 20,000 "
+            "characters.",
+        )
     if streams := int(pairs["stream"].sum() or 0):
         are = "is a stream" if streams == 1 else "are streams"
         yield (

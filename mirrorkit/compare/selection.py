@@ -1,7 +1,8 @@
 """Which pairs a metric rests on, and why the others are left out."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import polars as pl
 
@@ -11,16 +12,48 @@ SIDES = ("primary", "silent")
 FAILED = ("error", "timeout")
 FINISHED = ("ok", *FAILED)
 
-Reason = tuple[str, Callable[[str], pl.Expr]]
-"""Why a pair is left out: in words, and as an expression that is true on a side that has it (never null)."""
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a pair is left out: in words, and as an expression that is true on a side that has it (never null).
+
+    A `gap` is something unknown of a "side", or of the "pair" as a whole, that may well have been good or
+    bad; any other reason is about the request, or is what the metric does not measure. `remedy` says what to
+    do about a gap.
+    """
+
+    words: str
+    holds: Callable[[str], pl.Expr] = field(repr=False)
+    gap: Literal["side", "pair"] | None = None
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """Pairs, ok on both sides, that a metric leaves out for what is unknown of one side alone.
+
+    `pairs` is how many, `primary` and `silent` on how many of them that side lacks it: both of them on all,
+    where it is the pair as a whole that has no value.
+    """
+
+    words: str
+    pairs: int
+    primary: int
+    silent: int
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The pairs a metric rests on, and in words how many were left out for which reason."""
+    """The pairs a metric rests on, and in words how many were left out for which reason.
+
+    `omissions` counts those that are `one_sided`: left out for a gap on one side alone.
+    """
 
     pairs: pl.DataFrame = field(repr=False)
     left_out: tuple[str, ...]
+    omissions: tuple[Omission, ...]
+    one_sided: pl.DataFrame = field(repr=False)
 
 
 def arms(frame: pl.DataFrame) -> list[str]:
@@ -77,13 +110,14 @@ def only(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
 def select(frame: pl.DataFrame, reasons: Sequence[Reason], keep: Iterable[str] | None = None) -> Selection:
     """The pairs where neither side has a reason against it; a pair counts under its first reason.
 
-    `keep` names the columns that are wanted of them, all unless it is given.
+    `keep` names the columns that are wanted of them, all unless it is given. A frame of which something is a
+    gap has the status of both sides.
 
-    >>> late = ("late", lambda side: pl.col(f"{side}_s") > 9)
+    >>> late = Reason("late", lambda side: pl.col(f"{side}_s") > 9)
     >>> select(pl.DataFrame({"primary_s": [1, 2], "silent_s": [1, 10]}), [late]).left_out
     ('1 left out: late (primary 0, silent 1)',)
     """
-    at = [{side: holds(side) for side in SIDES} for _, holds in reasons]
+    at = [{side: reason.holds(side) for side in SIDES} for reason in reasons]
     first = pl.lit(None, pl.UInt8)
     for number in range(len(at) - 1, -1, -1):
         first = pl.when(at[number]["primary"] | at[number]["silent"]).then(number).otherwise(first)
@@ -91,20 +125,53 @@ def select(frame: pl.DataFrame, reasons: Sequence[Reason], keep: Iterable[str] |
     chosen = marked["first"].is_null()
     wanted = frame if keep is None else only(frame, keep)
     if chosen.all():
-        return Selection(wanted, ())
-    counts = marked.filter(~chosen).group_by("first").agg(pl.len(), pl.all().sum()).sort("first")
-    left_out = []
-    for number, pairs, *sides in counts.rows():
-        primary, silent = sides[2 * number : 2 * number + 2]
-        words = reasons[number][0]
-        left_out.append(f"{pairs:,} left out: {words} (primary {primary:,}, silent {silent:,})")
-    return Selection(wanted.filter(chosen), tuple(left_out))
+        return Selection(wanted, (), (), wanted.clear())
+    left = marked.filter(~chosen)
+    one_sided = _one_sided(frame, ~chosen, left, reasons)
+    return Selection(
+        wanted.filter(chosen),
+        tuple(
+            f"{pairs:,} left out: {reasons[number].words} (primary {primary:,}, silent {silent:,})"
+            for number, pairs, primary, silent in _tally(left)
+        ),
+        tuple(
+            Omission(reasons[number].words, pairs, primary, silent, reasons[number].remedy)
+            for number, pairs, primary, silent in _tally(left.filter(one_sided))
+        ),
+        wanted.filter(~chosen).filter(one_sided),
+    )
 
 
 def _sides_of(at: Sequence[dict[str, pl.Expr]]) -> list[pl.Expr]:
     return [
         holds.alias(f"{side} {number}") for number, sides in enumerate(at) for side, holds in sides.items()
     ]
+
+
+def _tally(left: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
+    """For each first reason: the pairs, and on how many of them each side has it."""
+    for number, pairs, *sides in left.group_by("first").agg(pl.len(), pl.all().sum()).sort("first").rows():
+        primary, silent = sides[2 * number : 2 * number + 2]
+        yield number, pairs, primary, silent
+
+
+def _one_sided(
+    frame: pl.DataFrame, is_left: pl.Series, left: pl.DataFrame, reasons: Sequence[Reason]
+) -> pl.Series:
+    """Which of the pairs left out, both sides ok, are so for a gap on one side alone, or of the pair."""
+    gaps = {kind: [n for n, reason in enumerate(reasons) if reason.gap == kind] for kind in ("side", "pair")}
+    if not any(gaps.values()):
+        return pl.repeat(False, left.height, dtype=pl.Boolean, eager=True)
+    both_ok = frame.filter(is_left).select(
+        pl.all_horizontal(pl.col(f"{side}_status").eq_missing("ok") for side in SIDES).alias("ok")
+    )
+    primary, silent = (
+        pl.any_horizontal(pl.lit(False), *(pl.col(f"{side} {number}") for number in gaps["side"]))
+        for side in SIDES
+    )
+    first = pl.col("first")
+    by_side = first.is_in(gaps["side"]) & (primary != silent)
+    return left.select((by_side | first.is_in(gaps["pair"])).alias("gap"))["gap"] & both_ok["ok"]
 
 
 def known(words: str, value: Callable[[str], pl.Expr]) -> list[Reason]:
@@ -114,22 +181,27 @@ def known(words: str, value: Callable[[str], pl.Expr]) -> list[Reason]:
         return value(side).cast(pl.Float64)
 
     return [
-        (f"{words} unknown", lambda side: number(side).is_null()),
-        (
+        gap(f"{words} unknown", lambda side: number(side).is_null()),
+        gap(
             f"{words} negative or not finite",
-            lambda side: (~(number(side).is_finite() & (number(side) >= 0))).fill_null(False),
+            lambda side: ~(number(side).is_finite() & (number(side) >= 0)),
         ),
     ]
 
 
 def flag(words: str, holds: Callable[[str], pl.Expr]) -> Reason:
     """A reason whose expression may be null, which is no reason."""
-    return words, lambda side: holds(side).fill_null(False)
+    return Reason(words, lambda side: holds(side).fill_null(False))
 
 
-NOT_OK: Reason = ("not ok", lambda side: pl.col(f"{side}_status").ne_missing("ok"))
-UNFINISHED: Reason = (
+def gap(words: str, holds: Callable[[str], pl.Expr], remedy: str = "") -> Reason:
+    """A flag that stands for something unknown of a side."""
+    return replace(flag(words, holds), gap="side", remedy=remedy)
+
+
+NOT_OK = Reason("not ok", lambda side: pl.col(f"{side}_status").ne_missing("ok"))
+UNFINISHED = Reason(
     "cancelled, abandoned or unknown",
     lambda side: ~pl.col(f"{side}_status").is_in(FINISHED).fill_null(False),
 )
-CACHED: Reason = flag("answered by a cache", lambda side: pl.col(f"{side}_cache_hit"))
+CACHED = flag("answered by a cache", lambda side: pl.col(f"{side}_cache_hit"))

@@ -16,6 +16,7 @@ from mirrorkit.compare.evidence import TIME, Evidence, Floats, Whole, by_arm, dr
 from mirrorkit.compare.gates import crossing, independent
 from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits, reach, too_few
 from mirrorkit.compare.metrics import BuiltIn
+from mirrorkit.compare.omissions import too_many, why_open
 from mirrorkit.compare.plan import Plan, gate_words
 from mirrorkit.compare.selection import arms_by_start
 from mirrorkit.compare.statistics import betting
@@ -180,7 +181,7 @@ def _path(
         plan.alpha,
         int(counted[known[0]]) if len(known) else None,
         metric.order is not None,
-        _missing(evidence, bool(len(known)) and bool(known[-1] == len(ends) - 1)),
+        _missing(evidence, bool(len(known)) and bool(known[-1] == len(ends) - 1), gate),
     )
 
 
@@ -226,10 +227,12 @@ def _gate(
     )
 
 
-def _missing(evidence: Evidence, has_interval: bool) -> str:
-    """Why the last pair has no interval; nothing where it has one."""
+def _missing(evidence: Evidence, has_interval: bool, gate: Mapping[str, Any] | None) -> str:
+    """Why the last pair has no interval, or an open gate cannot be decided; nothing where neither is so."""
     if not len(evidence):
         return "; ".join(("no usable pair", *evidence.left_out))
+    if gate is not None and gate["state"] == "open" and too_many(evidence):
+        return why_open(evidence)
     if has_interval:
         return ""
     if evidence.metric.kind == "median" and evidence.clusters is not None:

@@ -10,6 +10,7 @@ import polars as pl
 from mirrorkit.compare import wording
 from mirrorkit.compare.evidence import TIME, Evidence, Floats, Whole
 from mirrorkit.compare.gates import crossing, pairs_needed
+from mirrorkit.compare.omissions import too_many, why_open
 from mirrorkit.compare.plan import Plan, gate_words
 
 Answer = Literal["switch", "keep", "keep collecting"]
@@ -125,9 +126,9 @@ def judge_gate(
             None if needed is None else max(round((needed - len(evidence)) * len(pairs) / len(evidence)), 1)
         )
     awaits_labels = evidence.metric.order is not None and len(evidence) < len(pairs)
-    note = None if len(evidence) else "; ".join(("no usable pair", *evidence.left_out))
-    if note is None and evidence.metric.kind == "totals" and not evidence.primary.any():
-        note = "no ratio: the primary side is 0"
+    note = _undecidable(evidence)
+    if state == "open" and note is None and too_many(evidence):
+        more, note = None, why_open(evidence)
     if state == "open" and plan.max_pairs is not None and len(pairs) >= plan.max_pairs and not awaits_labels:
         more, note = None, note or f"still open at the budget of {plan.max_pairs:,} pairs"
     return GateResult(
@@ -145,6 +146,16 @@ def judge_gate(
         awaits_labels,
         "" if at is None else _seen(evidence, crossed.failed if state == "failed" else crossed.passed),
     )
+
+
+def _undecidable(evidence: Evidence) -> str | None:
+    """Why no number of such pairs decides the gate, where that is so."""
+    if not len(evidence):
+        remedies = dict.fromkeys(each.remedy for each in evidence.omissions if each.remedy)
+        return "; ".join(("no usable pair", *evidence.left_out, *remedies))
+    if evidence.metric.kind == "totals" and not evidence.primary.any():
+        return "no ratio: the primary side is 0"
+    return None
 
 
 def _seen(evidence: Evidence, index: int | None) -> str:

@@ -42,6 +42,7 @@ STYLE = """
 .mirrorkit th:first-child, .mirrorkit th:last-child, .mirrorkit td:last-child,
   .mirrorkit .gates td:nth-child(2), .mirrorkit .gates th:nth-child(2) { text-align: left; }
 .mirrorkit .gates td:last-child, .mirrorkit .gates thead th:last-child { text-align: right; }
+.mirrorkit .gates td:nth-child(3) { white-space: normal; }
 .mirrorkit tbody th { font-weight: 400; }
 .mirrorkit tbody th.sub { padding-left: 1.4em; opacity: .8; }
 .mirrorkit tbody th[colspan] { white-space: normal; }
@@ -109,8 +110,10 @@ def _text_gates(gates: list[GateLine]) -> list[str]:
         if several and gate.arm != arm:
             out.append(gate.arm)
         arm = gate.arm
-        cells = (f"{gate.state:<9}", gate.pairs, gate.effect, gate.every_look)
+        is_short = len(gate.pairs) < _GATE_WIDTHS[1]
+        cells = (f"{gate.state:<9}", gate.pairs if is_short else "see below", gate.effect, gate.every_look)
         out.append(_columns(f"{'  ' * several}{gate.gate}", 28, cells, _GATE_WIDTHS))
+        out += [] if is_short else _wrapped(gate.pairs, "    ")
     return out
 
 

@@ -185,7 +185,7 @@ def test_whatever_the_pairs_are_like_every_gap_has_its_reason(recorded, count: i
 def test_without_outputs_what_rests_on_them_says_that_nothing_is_known(recorded) -> None:
     seen = compare(recorded(3, output="x"), outputs=False).table.filter(metric="identical")
     assert seen["note"].to_list() == [
-        "no usable pair; 3 left out: answer not on record (primary 3, silent 3)"
+        "no usable pair; 3 left out: answers not compared (primary 3, silent 3)"
     ]
 
 

@@ -213,13 +213,13 @@ def test_tokens_are_means_per_call_and_their_estimates_are_counted(recorded, row
         3,
         input_tokens=(10, [20, 20, None]),
         output_tokens=(30, [60, 60, None]),
-        usage_source=("provider", ["estimated", "estimated", None]),
+        usage_source=("estimated", ["estimated", "estimated", None]),
     )
     for metric, primary in (("input_tokens", 10.0), ("output_tokens", 30.0)):
         seen = row(frame, metric)
         assert (seen["n"], seen["primary"], seen["silent"]) == (2, primary, 2 * primary)
         assert (seen["effect"], seen["unit"]) == (2.0, "tokens")
-        assert "tokens estimated, not reported (primary 0, silent 2)" in seen["note"]
+        assert "tokens estimated, not reported (primary 2, silent 2)" in seen["note"]
         assert "1 left out: token count unknown (primary 0, silent 1)" in seen["note"]
 
 
@@ -280,7 +280,7 @@ def test_refusals_and_truncations_are_differences_of_shares(recorded, row) -> No
 def test_output_length_counts_characters_not_bytes(recorded, row) -> None:
     seen = row(recorded(2, output=(["äöü€", "x"], ["ab", None])), "output_length")
     assert (seen["n"], seen["primary"], seen["silent"], seen["effect"]) == (1, 4.0, 2.0, 0.5)
-    assert "1 left out: no text (primary 0, silent 1)" in seen["note"]
+    assert "1 left out: no text on record (primary 0, silent 1)" in seen["note"]
 
 
 def test_identical_is_a_share_of_the_answered_pairs(recorded, row) -> None:
@@ -288,11 +288,12 @@ def test_identical_is_a_share_of_the_answered_pairs(recorded, row) -> None:
         6,
         status=("ok", ["ok"] * 5 + ["error"]),
         output=(["yes", "yes", "no", "yes", None, "yes"], ["yes", "no", "no", None, None, "yes"]),
+        call_type=["completion"] * 4 + [None, "completion"],
     )
     seen = row(frame, "identical")
     assert (seen["n"], seen["primary"], seen["silent"], seen["effect"]) == (4, None, None, 0.5)
     assert "1 left out: not ok (primary 0, silent 1)" in seen["note"]
-    assert "1 left out: answer not on record" in seen["note"]
+    assert "1 left out: no answer on record (primary 1, silent 1)" in seen["note"]
     # two of four, and Wilson for one look
     assert [seen["low"], seen["high"]] == pytest.approx(betting.bounds(np.array([1.0, 0, 1, 0]), 0.05))
     assert [seen["one_look_low"], seen["one_look_high"]] == pytest.approx(onelook.wilson(2, 4, 0.05))

@@ -197,7 +197,7 @@ def test_the_examples_come_with_their_texts(mixed, lazily) -> None:
     seen, same = compare(lazily(frame)), compare(frame)
     for metric in ("latency", "similarity", "preference", "errors"):
         assert_frame_equal(seen.examples(metric, 5), same.examples(metric, 5))
-    assert seen.examples("similarity", 5)["primary_output"].null_count() == 0
+    assert seen.examples("similarity", 5)["primary_tool_calls"].null_count() == 0
 
 
 def test_slices_are_those_of_the_frame_in_memory(mixed, lazily) -> None:

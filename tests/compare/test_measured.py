@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from mirrorkit.compare.answers.differences import COLUMNS, LENGTHS, differences
+from mirrorkit.compare.answers.differences import ALONE, COLUMNS, differences
 from mirrorkit.compare.answers.rules import make_rules
 from mirrorkit.compare.measured import Kept, measured
 from mirrorkit.compare.metrics import Metric, column_of
@@ -86,11 +86,13 @@ def test_a_column_of_the_users_of_the_same_name_is_no_obstacle(recorded) -> None
     assert measured(frame, Plan(), differences(frame))["similarity"].dtype == pl.Float64
 
 
-def test_without_differences_their_columns_are_null_but_for_the_lengths(recorded) -> None:
+def test_without_differences_their_columns_are_null_but_for_what_each_answer_tells_by_itself(
+    recorded,
+) -> None:
     seen = measured(recorded(2, output=("x", "äöü")), Plan())
-    unknown = [name for name in COLUMNS if name not in LENGTHS]
+    unknown = [name for name in COLUMNS if name not in ALONE]
     assert seen.select(unknown).null_count().row(0) == (2,) * len(unknown)
-    assert seen.select(list(LENGTHS)).rows() == [(1, 3)] * 2
+    assert seen.select(list(ALONE)).rows() == [("text", "text", 1, 3)] * 2
 
 
 class Counting:

@@ -124,7 +124,8 @@ def test_the_pairs_it_takes_count_those_that_a_gate_cannot_use() -> None:
     """Half of the pairs have no cost, so twice as many are needed."""
     half = pairs(400, dearer=0.97)
     unknown = half.with_columns(
-        primary_cost_usd=pl.when(pl.int_range(pl.len()) % 2 == 0).then("primary_cost_usd")
+        pl.when(pl.int_range(pl.len()) % 2 == 0).then(name).alias(name)
+        for name in ("primary_cost_usd", "silent_cost_usd")
     )
     plan = Plan(gates={"cost": 1.0})
     whole = verdict(half.gather_every(2), plan).pairs_needed

@@ -6,13 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from mirrorkit.compare.answers import documents
+from mirrorkit.compare.answers import documents, kinds
 from mirrorkit.compare.answers.languages import languages
 from mirrorkit.compare.answers.paths import Path
 from mirrorkit.compare.answers.refusals import refused
 from mirrorkit.compare.answers.rules import Rules
 from mirrorkit.compare.answers.schemas import Asked
-from mirrorkit.compare.answers.texts import answered, cleaned, looks_like_json, normalised
+from mirrorkit.compare.answers.texts import cleaned, looks_like_json, normalised
 
 LONGEST = 20_000
 """Texts are cut at this many characters before their similarity is measured."""
@@ -24,26 +24,33 @@ ROWS_A_STEP = 5_000
 
 CHANGES = pl.List(pl.Struct({"path": pl.String(), "change": pl.String()}))
 
-READ = (
-    "params",
+READ_ALONE = (
+    "call_type",
     *(
         f"{side}_{name}"
         for side in ("primary", "silent")
-        for name in ("status", "output", "tool_calls", "finish_reason")
+        for name in ("status", "output_kind", "output", "tool_calls")
     ),
 )
+"""The columns that tell of each answer by itself."""
+
+READ = (*READ_ALONE, "params", "primary_finish_reason", "silent_finish_reason")
 """The columns that the differences come from."""
 
-LENGTHS: dict[str, pl.DataType] = {
+ALONE: dict[str, pl.DataType] = {
+    "primary_kind": pl.String(),
+    "silent_kind": pl.String(),
     "primary_output_length": pl.UInt32(),
     "silent_output_length": pl.UInt32(),
 }
+"""What is told of each answer by itself, by its kind and its text."""
 
 COLUMNS: dict[str, pl.DataType] = {
-    **LENGTHS,
+    **ALONE,
     "identical": pl.Boolean(),
     "similarity": pl.Float64(),
     "cut": pl.Boolean(),
+    "json_answers": pl.Boolean(),
     "json_equal": pl.Boolean(),
     "primary_json_valid": pl.Boolean(),
     "silent_json_valid": pl.Boolean(),
@@ -54,11 +61,11 @@ COLUMNS: dict[str, pl.DataType] = {
     "primary_refused": pl.Boolean(),
     "silent_refused": pl.Boolean(),
     "changes": CHANGES,
-    "clean_failed": pl.Boolean(),
+    "primary_clean_failed": pl.Boolean(),
+    "silent_clean_failed": pl.Boolean(),
 }
 
 _SIDES = ("primary", "silent")
-_NO_CALLS = ("", "[]", "null")
 _CALLS = "tool_calls"
 _FOUND = {
     "row": pl.UInt32(),
@@ -84,21 +91,26 @@ def differences(
     - `identical`: the same text (in Unicode's NFC, whitespace collapsed and trimmed, case kept) and the same
       tool calls; two JSON answers are compared as JSON.
     - `similarity` in [0, 1] of two texts: 1 - insertions and deletions / characters of both (Indel distance,
-      by rapidfuzz), each text cut at `LONGEST` characters, which `cut` tells of; 1 for equal JSON.
-    - `json_equal`: two JSON objects or arrays are equal; key order and spacing do not count.
+      by rapidfuzz), each text cut at `LONGEST` characters, which `cut` tells of; 1 for equal JSON and for two
+      blank answers; null where both sides call tools and say nothing.
+    - An answer is unlike one of another kind, where one is blank, calls tools, or is media, and the other is
+      not so: `identical` is False and `similarity` 0, whatever the rules leave out.
+    - `json_answers`: at least one of them is a JSON object or array; `json_equal`: both are, and equal; key
+      order and spacing do not count.
     - `tools_equal`, `tool_names_equal`: the same tools called, in the same order, and the former with the
       same arguments; null where neither side called one.
-    - `changes`: where two JSON answers, or two answers with tool calls, differ: `path`
-      (`$.items[2].price`, `tool_calls[0].arguments.city`) and `change`: `added` (only the silent one has
-      it), `removed` (only the primary has it), `type` or `value`. Empty where they are equal.
-    - `clean_failed`: the user's `clean` failed on one of the texts, and so the answers were not compared.
+    - `changes`: where two answers of which one is JSON, or calls tools, differ: `path`
+      (`$.items[2].price`, `tool_calls[0].arguments.city`; `$` or `tool_calls` where only one of them has any)
+      and `change`: `added` (only the silent one has it), `removed` (only the primary has it), `type` or
+      `value`. Empty where they are equal.
+    - `…_clean_failed`: the user's `clean` failed on that side's text, and so the texts were not compared.
 
-    Of each side `…_output_length`, the characters of its text. Of each side that is ok: `…_json_valid`,
-    whether it is the JSON that the request asked for (null where it asked for none); `…_language` (ISO 639-1;
-    null where it is unsure) and `…_refused`, both heuristics.
+    Of each side that is ok: `…_kind`, as `kinds.kind` tells it; `…_output_length`, the characters of its
+    text; `…_json_valid`, whether it is the JSON that the request asked for (null where it asked for none, and
+    for tool calls); `…_language` (ISO 639-1; null where it is unsure) and `…_refused`, both heuristics.
 
     >>> from mirrorkit.records import SCHEMA
-    >>> differences(SCHEMA.frame()).columns[2:5]
+    >>> differences(SCHEMA.frame()).columns[4:7]
     ['identical', 'similarity', 'cut']
     """
     asked = Asked()
@@ -109,66 +121,71 @@ def differences(
     return pl.concat(parts)
 
 
+def alone(frame: pl.DataFrame) -> pl.DataFrame:
+    """What is told of each answer by itself, from the columns of `READ_ALONE`.
+
+    >>> from mirrorkit.records import SCHEMA
+    >>> alone(SCHEMA.frame()).columns == list(ALONE)
+    True
+    """
+    return frame.select(
+        *(kinds.kind(side).alias(f"{side}_kind") for side in _SIDES),
+        *(kinds.text(side).str.len_chars().alias(f"{side}_output_length") for side in _SIDES),
+    )
+
+
 def _differences(frame: pl.DataFrame, rules: Rules, asked: Asked) -> pl.DataFrame:
-    pairs = _pairs(_answers(frame, rules), rules)
-    recorded = {side: frame.select(pl.when(_ok(side)).then(f"{side}_output")).to_series() for side in _SIDES}
+    of_each = alone(frame)
+    pairs = _pairs(_answers(frame, of_each, rules), rules)
+    texts = frame.select(kinds.text(side).alias(side) for side in _SIDES)
+    # a tool call is on the way to an answer: neither the JSON that was asked for nor any other
+    is_answer = {side: kinds.kind(side).ne_missing(kinds.CALLS) for side in _SIDES}
+    answers = frame.select(pl.when(is_answer[side]).then(kinds.text(side)).alias(side) for side in _SIDES)
     return pairs.with_columns(
-        *lengths(frame).get_columns(),
         *frame.select(refused(side).alias(f"{side}_refused") for side in _SIDES).get_columns(),
         *_similarity(pairs).get_columns(),
-        **{f"{side}_json_valid": asked.valid(frame["params"], recorded[side]) for side in _SIDES},
-        **{f"{side}_language": languages(recorded[side]) for side in _SIDES},
+        **{f"{side}_json_valid": asked.valid(frame["params"], answers[side]) for side in _SIDES},
+        **{f"{side}_language": languages(texts[side]) for side in _SIDES},
     ).select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
 
 
-def lengths(frame: pl.DataFrame) -> pl.DataFrame:
-    """How many characters the text of each side has.
-
-    >>> lengths(pl.DataFrame({"primary_output": ["äöü"], "silent_output": ["yes"]})).row(0)
-    (3, 3)
-    """
-    return frame.select(
-        pl.col(f"{side}_output").str.len_chars().alias(f"{side}_output_length") for side in _SIDES
-    )
-
-
-def _ok(side: str) -> pl.Expr:
-    return pl.col(f"{side}_status").eq_missing("ok")
-
-
-def _answers(frame: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+def _answers(frame: pl.DataFrame, of_each: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Each side's text, cleaned and normalised, and its tool calls: null where not both sides are ok."""
-    both = _ok("primary") & _ok("silent")
-    calls = {side: pl.col(f"{side}_tool_calls").str.strip_chars() for side in _SIDES}
+    both = kinds.ok("primary") & kinds.ok("silent")
     made = frame.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
-        (both & (answered("primary") | answered("silent"))).alias("answered"),
-        *(pl.when(both).then(f"{side}_output").alias(f"{side}_text") for side in _SIDES),
-        *(pl.when(both & ~calls[s].is_in(_NO_CALLS)).then(calls[s]).alias(f"{s}_calls") for s in _SIDES),
-    )
-    (primary, first), (silent, second) = (cleaned(made[f"{side}_text"], rules.clean) for side in _SIDES)
-    failed = first | second
-    made = made.with_columns(primary, silent, clean_failed=failed).with_columns(
-        pl.when(~failed).then(f"{side}_{kind}").alias(f"{side}_{kind}")
-        for side in _SIDES
-        for kind in ("text", "calls")
-    )
-    return made.with_columns(
-        normalised(pl.col(f"{side}_text"), rules).alias(f"{side}_plain") for side in _SIDES
+        *(pl.when(both).then(kinds.text(side)).alias(f"{side}_text") for side in _SIDES),
+        *(pl.when(both).then(kinds.calls(side)).alias(f"{side}_calls") for side in _SIDES),
+    ).hstack(of_each)
+    for side in _SIDES:
+        cleaned_texts, failed = cleaned(made[f"{side}_text"], rules.clean)
+        made = made.with_columns(cleaned_texts, failed.alias(f"{side}_clean_failed"))
+    plain = (normalised(pl.col(f"{side}_text"), rules).alias(f"{side}_plain") for side in _SIDES)
+    return made.with_columns(*plain, unlike=_unlike())
+
+
+def _unlike() -> pl.Expr:
+    """Whether the answers are of kinds of which neither is like the other; null where one is unknown."""
+    kind = [pl.col(f"{side}_kind") for side in _SIDES]
+    return pl.any_horizontal(
+        (kind[0] == one) != (kind[1] == one) for one in (kinds.BLANK, kinds.CALLS, kinds.MEDIA)
     )
 
 
 def _pairs(answers: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """The answers with what their documents and their tool calls have in common."""
-    both_json = looks_like_json(pl.col("primary_text")) & looks_like_json(pl.col("silent_text"))
-    called = [pl.col(f"{side}_calls").is_not_null() for side in _SIDES]
-    texts = list(_read(answers.filter(both_json), "text", documents.read_container))
-    calls = list(_read(answers.filter(called[0] & called[1]), "calls", documents.read_calls))
+    failed, looks_json, called = [
+        pl.any_horizontal(of(side) for side in _SIDES) for of in (_failed, _looks_json, _called)
+    ]
+    known = _plain_of_both() | (pl.col("unlike") & ~failed)
+    answers = answers.with_columns(known=known.fill_null(False), json_looks=failed | looks_json)
+    texts = list(_read(answers.filter("known", "json_looks"), "text", documents.read_container))
+    calls = list(_read(answers.filter(called, pl.col("unlike").is_not_null()), "calls", documents.read_calls))
     for_calls = [path[1:] for path in rules.paths if path[0] == _CALLS and len(path) > 1]
-    found = answers.with_columns(one_called=called[0] ^ called[1])
+    found = answers
     for part in (
-        _changes(texts, "$", rules.paths, rules).rename({"changes": "in_text"}),
-        _changes(calls, _CALLS, for_calls, rules).rename({"changes": "in_calls"}),
+        _changes(texts, "$", rules.paths, rules).rename({"changes": "in_text", "both": "both_json"}),
+        _changes(calls, _CALLS, for_calls, rules).rename({"changes": "in_calls"}).drop("both"),
         _same_names(calls),
     ):
         found = found.join(part, on="row", how="left", maintain_order="left")
@@ -180,41 +197,65 @@ def _judged(found: pl.DataFrame) -> pl.DataFrame:
     in_text, in_calls = pl.col("in_text"), pl.col("in_calls")
     none = pl.lit([], dtype=CHANGES)
     both = pl.concat_list(in_text.fill_null(none), in_calls.fill_null(none)).list.head(MOST_CHANGES)
-    alone = pl.when("one_called").then(False)
     return found.with_columns(
+        json_answers=pl.when("known").then(in_text.is_not_null()).otherwise("json_looks"),
         json_equal=in_text.list.len() == 0,
-        tools_equal=alone.otherwise(in_calls.list.len() == 0),
-        tool_names_equal=alone.otherwise("same_names"),
-        same_text=_plain("primary") == _plain("silent"),
+        tools_equal=in_calls.list.len() == 0,
+        tool_names_equal="same_names",
+        same_text=pl.col("primary_plain") == pl.col("silent_plain"),
         changes=pl.when(in_text.is_not_null() | in_calls.is_not_null()).then(both),
     ).with_columns(
-        identical=pl.when(pl.col("answered") & ~pl.col("clean_failed")).then(
-            pl.coalesce("json_equal", "same_text") & pl.col("tools_equal").fill_null(True)
+        identical=pl.when("unlike")
+        .then(False)
+        .otherwise(
+            pl.coalesce(pl.when("both_json").then("json_equal"), "same_text")
+            & pl.col("tools_equal").fill_null(True)
         )
     )
 
 
-def _plain(side: str) -> pl.Expr:
-    return pl.col(f"{side}_plain").fill_null("")
+def _failed(side: str) -> pl.Expr:
+    return pl.col(f"{side}_clean_failed")
+
+
+def _looks_json(side: str) -> pl.Expr:
+    return looks_like_json(pl.col(f"{side}_text")).fill_null(False)
+
+
+def _called(side: str) -> pl.Expr:
+    return pl.col(f"{side}_calls").is_not_null()
+
+
+def _plain_of_both() -> pl.Expr:
+    return pl.all_horizontal(pl.col(f"{side}_plain").is_not_null() for side in _SIDES)
 
 
 def _read(answers: pl.DataFrame, kind: str, read: Callable[[str], Any]) -> Iterator[_Read]:
-    """The row and both documents, where both can be read."""
+    """The row and each side's document, None for what cannot be read; but for rows with none at all."""
     for row, one, other in answers.select("row", f"primary_{kind}", f"silent_{kind}").iter_rows():
-        try:
-            first = read(one)
-            yield row, first, first if one == other else read(other)
-        except (documents.NoJson, documents.BeyondReading):
-            continue
+        first = _document(one, read)
+        second = first if one == other else _document(other, read)
+        if not (first is None and second is None):
+            yield row, first, second
+
+
+def _document(text: str | None, read: Callable[[str], Any]) -> Any:
+    try:
+        return None if text is None else read(text)
+    except (documents.NoJson, documents.BeyondReading):
+        return None
 
 
 def _changes(read: Sequence[_Read], root: str, ignore: Sequence[Path], rules: Rules) -> pl.DataFrame:
-    """The changes of each row: the texts of two documents differ only where they do so normalised."""
+    """The changes of each row: the texts of two documents differ only where they do so normalised.
+
+    A document that only one side has is one change at its root; `both` tells of the others.
+    """
     found = [
         (row, *change)
         for row, one, other in read
         if one is not other
-        for change in documents.compare(one, other, root, ignore, rules.tolerance)
+        for change in _compared(one, other, root, ignore, rules)
     ]
     columns = zip(*found, strict=True) if found else [[]] * len(_FOUND)
     differ = pl.DataFrame(dict(zip(_FOUND, columns, strict=True)), schema=_FOUND).filter(
@@ -224,16 +265,34 @@ def _changes(read: Sequence[_Read], root: str, ignore: Sequence[Path], rules: Ru
     changes = differ.group_by("row", maintain_order=True).agg(
         changes=pl.struct("path", "change").head(MOST_CHANGES)
     )
-    all_rows = pl.DataFrame({"row": [row for row, *_ in read]}, schema={"row": pl.UInt32()})
+    all_rows = pl.DataFrame(
+        [(row, one is not None and other is not None) for row, one, other in read],
+        schema={"row": pl.UInt32(), "both": pl.Boolean()},
+        orient="row",
+    )
     return all_rows.join(changes, on="row", how="left", maintain_order="left").with_columns(
         pl.col("changes").fill_null(pl.lit([], dtype=CHANGES))
     )
 
 
+def _compared(
+    one: Any, other: Any, root: str, ignore: Sequence[Path], rules: Rules
+) -> Sequence[documents.Change]:
+    if one is None or other is None:
+        return [documents.Change(root, "added" if one is None else "removed")]
+    return documents.compare(one, other, root, ignore, rules.tolerance)
+
+
 def _same_names(calls: Sequence[_Read]) -> pl.DataFrame:
-    rows = ((row, documents.names(one), documents.names(other)) for row, one, other in calls)
-    same = [(row, None if one is None or other is None else one == other) for row, one, other in rows]
+    same = [(row, _are_named_alike(one, other)) for row, one, other in calls]
     return pl.DataFrame(same, schema={"row": pl.UInt32(), "same_names": pl.Boolean()}, orient="row")
+
+
+def _are_named_alike(one: Any, other: Any) -> bool | None:
+    if one is None or other is None:
+        return False
+    names = documents.names(one), documents.names(other)
+    return None if None in names else names[0] == names[1]
 
 
 def _similarity(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -241,14 +300,16 @@ def _similarity(pairs: pl.DataFrame) -> pl.DataFrame:
     from rapidfuzz.distance import Indel
     from rapidfuzz.process import cpdist
 
+    said = (pl.col("primary_plain") != "") | (pl.col("silent_plain") != "")
     texts = pairs.select(
         "row",
-        _plain("primary").alias("one"),
-        _plain("silent").alias("other"),
-        known=pl.col("primary_plain").is_not_null() & pl.col("silent_plain").is_not_null(),
-        equal=pl.col("same_text") | pl.col("json_equal").fill_null(False),
-    )
-    differ = texts.filter(pl.col("known") & ~pl.col("equal"))
+        "unlike",
+        pl.col("primary_plain").alias("one"),
+        pl.col("silent_plain").alias("other"),
+        known=pl.col("unlike") | (_plain_of_both() & (said | ~(_called("primary") & _called("silent")))),
+        equal=pl.col("same_text") | pl.col("json_equal"),
+    ).with_columns(pl.col("unlike", "known", "equal").fill_null(False))
+    differ = texts.filter(pl.col("known") & ~pl.col("equal") & ~pl.col("unlike"))
     cut = differ.select(pl.col("one", "other").str.slice(0, LONGEST))
     scores = cpdist(
         cut["one"].to_list(),
@@ -261,7 +322,8 @@ def _similarity(pairs: pl.DataFrame) -> pl.DataFrame:
         cut=(pl.col("one").str.len_chars() > LONGEST) | (pl.col("other").str.len_chars() > LONGEST),
         similarity=pl.Series(scores, dtype=pl.Float64),
     )
+    similarity = pl.when("unlike").then(0.0).otherwise(pl.col("similarity").fill_null(1.0))
     return texts.join(measured, on="row", how="left", maintain_order="left").select(
-        pl.when("known").then(pl.col("similarity").fill_null(1.0)).alias("similarity"),
+        pl.when("known").then(similarity).alias("similarity"),
         pl.when("known").then(pl.col("cut").fill_null(False)).alias("cut"),
     )

@@ -36,10 +36,11 @@ def fields(frame: pl.DataFrame, found: pl.DataFrame, alpha: float = 0.05) -> pl.
     """How often each field differs: one row per silent arm and path, those first that differ most.
 
     `found` is `differences(frame)`. Places in a list are taken together (`$.items[*].price`), and a path
-    counts once a pair. `n` pairs have two JSON answers, or for a path in a tool call two answers with tool
-    calls; `differs` is the share of them in which the path differs, `added`, `removed`, `type` and `value`
-    the shares by kind of change (a path in a list may have several in one pair). Of an arm's JSON, and of
-    its tool calls, the `MOST_PATHS` most frequent paths are shown.
+    counts once a pair. Of `n` pairs at least one answer is JSON, or for a path in a tool call calls tools;
+    where only one of the two is or does, that is a change of all there is (`$`, `tool_calls`). `differs` is
+    the share of them in which the path differs, `added`, `removed`, `type` and `value` the shares by kind of
+    change (a path in a list may have several in one pair). Of an arm's JSON, and of its tool calls, the
+    `MOST_PATHS` most frequent paths are shown.
 
     Over the `n_control` requests that also have such a control pair, `control` is the share in which the
     primary differs there from itself, and `net` by how much more often the silent model does: the mean of
@@ -77,7 +78,7 @@ def fields(frame: pl.DataFrame, found: pl.DataFrame, alpha: float = 0.05) -> pl.
 
 
 def _pairs(frame: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """Each pair with the changes in its JSON, and with those in its tool calls, where it has both sides'."""
+    """Each pair with the changes in its JSON, and with those in its tool calls, where a side has any."""
     named = pl.DataFrame([*(frame[name] for name in ("arm", "request_id", "cluster")), *found.get_columns()])
     changed = named.filter(pl.col("changes").is_not_null())
     of_kind = {
@@ -124,7 +125,9 @@ def _requests(pairs: pl.DataFrame) -> pl.DataFrame:
     once = pairs.drop("changes").unique([*_OF, "request_id"], keep="first", maintain_order=True)
     control = once.filter(pl.col("arm") == CONTROL).select("request_id", "kind", control_pair="pair")
     silent = once.filter(pl.col("arm") != CONTROL)
-    return silent.join(control, on=["request_id", "kind"], how="inner", maintain_order="left").with_columns(
+    both = silent.join(control, on=["request_id", "kind"], how="inner")
+    # in one order, whatever that of the rows: sums are rounded by it
+    return both.sort(*_OF, "request_id").with_columns(
         place=pl.int_range(pl.len()).over(_OF),
         code=pl.col("cluster").rank("dense").fill_null(0).cast(pl.Int64) - 1,
     )

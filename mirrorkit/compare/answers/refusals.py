@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from mirrorkit.compare.answers.kinds import kind, ok
+
 REFUSING = ("content_filter", "refusal", "safety")
 """Finish reasons that tell of a refusal, in lower case."""
 
@@ -61,20 +63,22 @@ _REFUSAL = r"(?i)^[\s\p{P}\p{So}]*(?:" + "|".join(_OPENINGS) + ")"
 def refused(side: str) -> pl.Expr:
     """Whether a side's answer is a refusal; null where it is not ok, or nothing is known of its answer.
 
-    A heuristic: its finish reason says so, or its text begins with one of the usual phrases, in English or
-    another of a dozen languages. It misses refusals worded otherwise; an answer that begins as a refusal
-    does and then helps counts as one.
+    A heuristic, where it was not recorded as one: its finish reason says so, or its text begins with one of
+    the usual phrases, in English or another of a dozen languages. It misses refusals worded otherwise; an
+    answer that begins as a refusal does and then helps counts as one. A blank answer is none.
 
     >>> frame = pl.DataFrame({
-    ...     "silent_status": "ok", "silent_finish_reason": "stop", "silent_tool_calls": None,
+    ...     "call_type": None, "silent_status": "ok", "silent_output_kind": None,
+    ...     "silent_finish_reason": "stop", "silent_tool_calls": None,
     ...     "silent_output": ["I'm sorry, but I can't help with that.", "I'm sorry to hear that! Rest well."],
-    ... }, schema_overrides={"silent_tool_calls": pl.String})
+    ... }, schema_overrides=dict.fromkeys(
+    ...     ("call_type", "silent_output_kind", "silent_tool_calls"), pl.String))
     >>> frame.select(refused("silent")).to_series().to_list()
     [True, False]
     """
     text = pl.col(f"{side}_output").str.slice(0, _LOOKED_AT)
     reason = pl.col(f"{side}_finish_reason").str.to_lowercase()
-    called = pl.col(f"{side}_tool_calls").is_not_null()
-    said = reason.is_in(REFUSING).fill_null(False) | text.str.contains(_REFUSAL).fill_null(False)
-    known = reason.is_in(REFUSING).fill_null(False) | text.is_not_null() | called
-    return pl.when(pl.col(f"{side}_status").eq_missing("ok") & known).then(said)
+    signs = kind(side) == "refusal", reason.is_in(REFUSING), text.str.contains(_REFUSAL)
+    said = pl.any_horizontal(sign.fill_null(False) for sign in signs)
+    known = said | kind(side).is_not_null() | text.is_not_null()
+    return pl.when(ok(side) & known).then(said)

@@ -10,16 +10,6 @@ _SPACE = r"\s+"
 _UNEVEN_SPACE = r"\s\s|[^\S ]"
 
 
-def answered(side: str) -> pl.Expr:
-    """Whether the side has an answer on record: a text, an empty one included, or tool calls.
-
-    >>> frame = pl.DataFrame({"silent_output": ["", None], "silent_tool_calls": [None, None]})
-    >>> frame.select(answered("silent")).to_series().to_list()
-    [True, False]
-    """
-    return pl.col(f"{side}_output").is_not_null() | pl.col(f"{side}_tool_calls").is_not_null()
-
-
 def normalised(text: pl.Expr, rules: Rules = Rules()) -> pl.Expr:  # noqa: B008  # frozen
     r"""A text in Unicode's NFC without what matches a rule's expression, whitespace collapsed and trimmed.
 
@@ -51,15 +41,16 @@ def looks_like_json(text: pl.Expr) -> pl.Expr:
 def cleaned(texts: pl.Series, clean: Callable[[str], str] | None) -> tuple[pl.Series, pl.Series]:
     """The texts as the user's function returns them, null where it failed, and where it did.
 
-    It failed where it raised, or returned what is no text that UTF-8 can hold.
+    It failed where it raised, or returned what is no text that UTF-8 can hold. In a blank text there is
+    nothing to clean.
 
-    >>> texts, failed = cleaned(pl.Series(["a", "", None]), lambda text: text[0].upper())
+    >>> texts, failed = cleaned(pl.Series(["a", "", "7", None]), lambda text: {"a": "A"}[text])
     >>> texts.to_list(), failed.to_list()
-    (['A', None, None], [False, True, False])
+    (['A', '', None, None], [False, False, True, False])
     """
     if clean is None:
         return texts, pl.repeat(False, len(texts), dtype=pl.Boolean, eager=True)
-    made = [None if text is None else _applied(clean, text) for text in texts]
+    made = [text if text is None or not text.strip() else _applied(clean, text) for text in texts]
     result = pl.Series(texts.name, made, dtype=pl.String)
     return result, result.is_null() & texts.is_not_null()
 

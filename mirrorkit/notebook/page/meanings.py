@@ -44,6 +44,7 @@ _OTHER_RATIO = ("It is {} lower", "It is {} higher", "It is the same")
 # of a share: what the calls are that are counted
 _SHARES = {
     "errors": "fail",
+    "blank": "are answered with nothing",
     "refusals": "are refused",
     "truncated": "are cut off",
     "over_slo": "are too late or fail",

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirrorkit.compare.answers.differences import (
+    ALONE,
     COLUMNS,
-    LENGTHS,
     LONGEST,
     MOST_CHANGES,
     ROWS_A_STEP,
@@ -21,14 +21,19 @@ from mirrorkit.records import SCHEMA
 
 NAMES = [
     "params",
-    *(f"{side}_{name}" for side in ("primary", "silent") for name in ("status", "output", "tool_calls")),
+    "call_type",
+    *(
+        f"{side}_{name}"
+        for side in ("primary", "silent")
+        for name in ("status", "output_kind", "output", "tool_calls")
+    ),
 ]
 OBJECT = json.dumps({"response_format": {"type": "json_object"}})
 
 
 def frame(*rows: dict[str, Any]) -> pl.DataFrame:
-    """Pairs with the given values, both sides ok, all else null."""
-    base = {"primary_status": "ok", "silent_status": "ok"}
+    """Chats with the given values, both sides ok, all else null."""
+    base = {"primary_status": "ok", "silent_status": "ok", "call_type": "completion"}
     columns = {name: [{**base, **row}.get(name) for row in rows] for name in NAMES}
     made = pl.DataFrame(columns, schema=dict.fromkeys(NAMES, pl.String))
     others = {name: kind for name, kind in SCHEMA.columns.items() if name not in NAMES}
@@ -79,8 +84,9 @@ def test_similarity_is_of_two_texts() -> None:
     assert texts("abcd", "abxd")["similarity"] == pytest.approx(0.75)
     assert texts("", "")["similarity"] == 1
     assert texts("", "abc")["similarity"] == 0
-    assert texts("abc", None)["similarity"] is None
-    assert texts("abc", None)["cut"] is None
+    assert texts("abc", None)["similarity"] == texts(None, "abc")["similarity"] == 0
+    assert texts(None, None)["similarity"] == 1
+    assert texts("abc", None, call_type=None)["similarity"] is None
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:
@@ -109,11 +115,12 @@ def test_json_is_compared_as_json(one: str, other: str, equal: bool) -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Paris", '{"a": 1}'), ('{"a": 1}', None), ("1", "1"), ('"a"', '"a"'), ("{a}", "{a}"),
+    [("1", "1"), ('"a"', '"a"'), ("{a}", "{a}"), ("Paris", None),
      ('{"a": NaN}', '{"a": NaN}'), ("[" * 10_000 + "]" * 10_000,) * 2],
 )  # fmt: skip
-def test_what_is_not_json_on_both_sides_is_compared_as_text(one: str, other: str | None) -> None:
+def test_what_is_json_on_neither_side_is_compared_as_text(one: str, other: str | None) -> None:
     found = texts(one, other)
+    assert found["json_answers"] is False
     assert found["json_equal"] is found["changes"] is None
     assert found["identical"] is (one == other)
 
@@ -152,7 +159,7 @@ def test_tool_calls_are_compared_by_name_and_argument(
     for found in (tools(one, other), tools(other, one)):
         assert found["tool_names_equal"] is names
         assert found["tools_equal"] is whole
-        assert found["similarity"] is None
+
         if whole is not None:
             assert found["identical"] is whole
 
@@ -174,7 +181,8 @@ def test_changes_of_tool_calls_name_the_argument() -> None:
     both = {"primary_tool_calls": call({"a": 1}), "silent_tool_calls": call({"a": 2})}
     found = texts('{"b": 1}', '{"b": 2}', **both)
     assert places(found) == [("$.b", "value"), ("tool_calls[0].arguments.a", "value")]
-    assert tools(call({}), None)["changes"] is None
+    assert places(tools(call({}), None)) == [("tool_calls", "removed")]
+    assert places(tools(None, call({}))) == [("tool_calls", "added")]
 
 
 def test_text_and_tool_calls_must_both_agree() -> None:
@@ -191,12 +199,15 @@ def test_of_a_side_that_is_not_ok_nothing_is_said(status: str | None) -> None:
         "primary_tool_calls": call({}), "silent_tool_calls": call({}), "silent_status": status,
     }  # fmt: skip
     found = differences(frame(row)).row(0, named=True)
-    said = {name for name, value in found.items() if value is not None and name not in LENGTHS}
-    assert said == {"primary_json_valid", "primary_refused", "clean_failed"}
+    said = {name for name, value in found.items() if value not in (None, False) and name not in ALONE}
+    assert said == set()
+    assert (found["primary_refused"], found["silent_refused"]) == (False, None)
+    assert (found["primary_kind"], found["silent_kind"]) == ("tool_calls", None)
 
 
 def test_two_answers_of_which_nothing_is_known_are_not_identical() -> None:
-    assert texts(None, None)["identical"] is None
+    assert texts(None, None, call_type=None)["identical"] is None
+    assert texts("a", None, call_type=None)["identical"] is None
 
 
 def test_matches_of_an_expression_are_left_out_of_texts_and_of_strings() -> None:
@@ -237,16 +248,18 @@ def test_texts_are_compared_as_the_users_function_returns_them() -> None:
 @pytest.mark.parametrize("made", [None, 3, "\ud800"])
 def test_a_function_that_gives_no_text_leaves_the_pair_uncompared(made: Any) -> None:
     found = texts('{"a": 1}', '{"a": 1}', make_rules(clean=lambda text: made))
-    assert found["clean_failed"] is True
+    assert found["primary_clean_failed"] is found["silent_clean_failed"] is True
     for name in ("identical", "similarity", "json_equal", "changes"):
         assert found[name] is None
 
 
 def test_a_function_that_raises_is_counted_and_the_others_are_compared() -> None:
-    rows = [{"primary_output": text, "silent_output": text} for text in ("ab", "", "c")]
-    found = differences(frame(*rows), make_rules(clean=lambda text: text[0]))
-    assert found["clean_failed"].to_list() == [False, True, False]
-    assert found["identical"].to_list() == [True, None, True]
+    rows = [{"primary_output": text, "silent_output": text} for text in ("ab", "c", "", "da")]
+    found = differences(frame(*rows), make_rules(clean=lambda text: text[1]))
+    assert found["silent_clean_failed"].to_list() == [False, True, False, False], (
+        "a blank text is not cleaned"
+    )
+    assert found["identical"].to_list() == [True, None, True, True]
 
 
 def test_every_row_keeps_its_place_over_several_steps() -> None:
@@ -307,5 +320,157 @@ def test_an_answer_is_identical_to_itself(text: str | None, calls: str | None) -
         "primary_output": text, "silent_output": text, "primary_tool_calls": calls, "silent_tool_calls": calls
     }  # fmt: skip
     found = differences(frame(row)).row(0, named=True)
-    assert found["identical"] is (None if text is calls is None else True)
+    assert found["identical"] is True
     assert found["changes"] in (None, [])
+
+
+# answers of other kinds
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal", "changes"),
+    [
+        ("Paris", '{"a": 1}', False, [("$", "added")]),
+        ('{"a": 1}', "Paris", False, [("$", "removed")]),
+        ('{"a": 1}', None, False, [("$", "removed")]),
+        ('{"a": 1}', '{"a": 1', False, [("$", "removed")]),
+        ("{a}", "[1]", False, [("$", "added")]),
+    ],
+)
+def test_json_on_one_side_alone_is_unlike_and_one_change(
+    one: str, other: str | None, equal: bool, changes: list[tuple[str, str]]
+) -> None:
+    found = texts(one, other)
+    assert (found["json_answers"], found["json_equal"], found["identical"]) == (True, equal, False)
+    assert places(found) == changes
+
+
+def test_json_and_a_text_that_differ_by_what_is_ignored_are_identical_and_not_both_json() -> None:
+    found = texts('Sure: {"a": 1}', '{"a": 1}', make_rules(["^Sure: "]))
+    assert (found["identical"], found["similarity"], found["json_equal"]) == (True, 1, False)
+
+
+BLANKS = (None, "", " \n")
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_a_blank_answer_is_like_another_one_and_unlike_any_text(blank: str | None) -> None:
+    for rules in (Rules(), make_rules([".*"]), make_rules(clean=lambda text: "")):
+        for found in (texts("Paris", blank, rules), texts(blank, "Paris", rules)):
+            assert (found["identical"], found["similarity"], found["cut"]) == (False, 0, False)
+        for other in BLANKS:
+            found = texts(blank, other, rules)
+            assert (found["identical"], found["similarity"]) == (True, 1)
+    found = texts("Paris", blank, params=OBJECT)
+    assert found["silent_json_valid"] is False
+    assert (found["silent_kind"], found["silent_refused"]) == ("blank", False)
+    assert found["silent_language"] is None
+    assert texts("Paris", None)["silent_output_length"] == 0
+
+
+def test_a_text_and_a_tool_call_are_unlike_whatever_is_said_beside_the_call() -> None:
+    for words in (None, "Paris"):
+        found = texts("Paris", words, silent_tool_calls=call({}), params=OBJECT)
+        assert (found["identical"], found["similarity"], found["tools_equal"]) == (False, 0, False)
+        assert found["silent_json_valid"] is None
+    found = tools(call({}), "[]")
+    assert (found["identical"], found["similarity"], found["silent_kind"]) == (False, 0, "blank")
+
+
+def test_tool_calls_without_a_text_have_no_similarity_and_with_one_that_of_the_text() -> None:
+    assert tools(call({}), call({}))["similarity"] is None
+    both = {"primary_tool_calls": call({}), "silent_tool_calls": call({})}
+    assert texts("abcd", "abxd", **both)["similarity"] == pytest.approx(0.75)
+    assert texts("abcd", None, **both)["similarity"] == 0
+
+
+def test_media_are_compared_by_what_they_say_where_that_is_known() -> None:
+    media = {"primary_output_kind": "media", "silent_output_kind": "media"}
+    assert texts("Hello", "Hello", **media)["identical"] is True
+    assert texts("Hello", None, **media)["identical"] is None
+    assert texts(None, None, **media)["similarity"] is None
+    found = texts('{"a": 1}', None, silent_output_kind="media")
+    assert (found["identical"], found["similarity"], found["json_equal"]) == (False, 0, False)
+
+
+def test_where_cleaning_failed_on_one_side_alone_it_is_known_which() -> None:
+    rules = make_rules(clean=lambda text: {"a": "A"}[text])
+    found = texts("a", "b", rules, primary_tool_calls=call({}), silent_tool_calls=call({}))
+    assert (found["primary_clean_failed"], found["silent_clean_failed"]) == (False, True)
+    assert found["identical"] is found["similarity"] is None
+    assert (found["tools_equal"], found["json_answers"]) == (True, True)
+    # of another kind it is unlike, cleaned or not
+    assert texts("b", "", rules)["identical"] is False
+
+
+CALLED = st.none() | st.sampled_from(["[]", "null", call({}), call({"a": 1}), call({}, "time")])
+SAID = (
+    st.none()
+    | st.sampled_from(["", " ", "Paris", "paris", "2", '{"a": 1}', '{"a": "2"}', "[]", "{"])
+    | ANSWERS
+)
+KINDS = st.sampled_from([None, None, "text", "media", "blank", "tool_calls", "refusal"])
+CALL_TYPES = st.sampled_from(["completion", "responses", "embedding", None])
+RULES = st.sampled_from([
+    Rules(), make_rules(["[0-9]+", "$.a"], tolerance=0.1), make_rules([".*"]),
+    make_rules(clean=lambda text: text[1]),
+])  # fmt: skip
+SYMMETRIC = (
+    "identical",
+    "similarity",
+    "cut",
+    "json_answers",
+    "json_equal",
+    "tools_equal",
+    "tool_names_equal",
+)
+LIKENESS = ("identical", "similarity", "json_equal", "tools_equal")
+
+
+@settings(max_examples=150, deadline=None)
+@given(SAID, SAID, CALLED, CALLED, KINDS, KINDS, STATUSES, CALL_TYPES, RULES)
+def test_swapping_the_sides_changes_nothing_but_the_sides(
+    one: Any,
+    other: Any,
+    calls: Any,
+    others: Any,
+    kind: Any,
+    another: Any,
+    status: Any,
+    how: Any,
+    rules: Rules,
+) -> None:
+    names = ("output", "tool_calls", "output_kind", "status")
+    sides = ((one, calls, kind, "ok"), (other, others, another, status))
+    found = []
+    for primary, silent in (sides, sides[::-1]):
+        row = {"call_type": how, "params": OBJECT}
+        for side, values in (("primary", primary), ("silent", silent)):
+            row |= {f"{side}_{name}": value for name, value in zip(names, values, strict=True)}
+        found.append(differences(frame(row), rules).row(0, named=True))
+    for name in SYMMETRIC:
+        assert found[0][name] == found[1][name], name
+    for name in COLUMNS:
+        if name.startswith("primary_"):
+            mirrored = name.replace("primary_", "silent_")
+            assert (found[0][name], found[0][mirrored]) == (found[1][mirrored], found[1][name]), name
+
+
+@settings(max_examples=150, deadline=None)
+@given(SAID, SAID, CALLED, CALLED, RULES, st.sampled_from(BLANKS))
+def test_a_blank_answer_in_place_of_any_other_improves_no_likeness(
+    one: Any, other: Any, calls: Any, others: Any, rules: Rules, blank: Any
+) -> None:
+    primary = {"primary_output": one, "primary_tool_calls": calls, "params": OBJECT}
+    given_ = differences(frame({**primary, "silent_output": other, "silent_tool_calls": others}), rules)
+    instead = differences(frame({**primary, "silent_output": blank}), rules)
+    before, after = given_.row(0, named=True), instead.row(0, named=True)
+    assert after["silent_kind"] == "blank"
+    if before["primary_kind"] == "blank":
+        assert (after["identical"], after["similarity"]) == (True, 1)
+        return
+    assert (after["identical"], after["similarity"]) == (False, 0)
+    assert after["silent_json_valid"] is False
+    for name in LIKENESS:
+        if before[name] is not None:
+            assert not after[name]

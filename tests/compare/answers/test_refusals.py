@@ -9,6 +9,8 @@ from mirrorkit.compare.answers.refusals import refused
 
 TYPES = {
     "silent_status": pl.String(),
+    "silent_output_kind": pl.String(),
+    "call_type": pl.String(),
     "silent_output": pl.String(),
     "silent_tool_calls": pl.String(),
     "silent_finish_reason": pl.String(),
@@ -16,9 +18,14 @@ TYPES = {
 
 
 def refuses(
-    output: str | None, finish: str | None = "stop", status: str | None = "ok", calls: str | None = None
+    output: str | None,
+    finish: str | None = "stop",
+    status: str | None = "ok",
+    calls: str | None = None,
+    kind: str | None = None,
+    call_type: str | None = None,
 ) -> bool | None:
-    frame = pl.DataFrame([(status, output, calls, finish)], schema=TYPES, orient="row")
+    frame = pl.DataFrame([(status, kind, call_type, output, calls, finish)], schema=TYPES, orient="row")
     answer: bool | None = frame.select(refused("silent")).item()
     return answer
 
@@ -99,3 +106,14 @@ def test_what_is_not_known_is_null() -> None:
 @given(st.text())
 def test_any_text_has_an_answer(text: str) -> None:
     assert refuses(text) in (True, False)
+
+
+def test_what_was_recorded_as_a_refusal_is_one_whatever_its_words() -> None:
+    assert refuses("No.", kind="refusal") is True
+    assert refuses("No.", kind="text") is False
+
+
+def test_a_blank_answer_is_no_refusal() -> None:
+    assert refuses("", kind="blank") is False
+    assert refuses(None, call_type="completion") is False
+    assert refuses(None, finish="content_filter", call_type="completion") is True

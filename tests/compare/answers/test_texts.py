@@ -75,6 +75,11 @@ def test_cleaning_keeps_rows_and_marks_those_that_failed() -> None:
     assert (made.name, made.to_list(), failed.to_list()) == ("x", ["11", None, None], [False, False, True])
 
 
+def test_in_a_blank_text_there_is_nothing_to_clean() -> None:
+    made, failed = cleaned(pl.Series(["", " \n", "no"]), lambda text: str(int(text)))
+    assert (made.to_list(), failed.to_list()) == (["", " \n", None], [False, False, True])
+
+
 def test_cleaning_lets_an_interrupt_through() -> None:
     def interrupted(text: str) -> str:
         raise KeyboardInterrupt
