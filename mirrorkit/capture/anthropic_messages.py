@@ -4,13 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_FINISH_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
+from mirrorkit.capture.failures import EmptyStream, StreamError
 
 
 def is_message(answer: Any) -> bool:
@@ -23,7 +17,7 @@ def as_chat(message: Mapping[str, Any]) -> dict[str, Any]:
 
     >>> answer = as_chat({"content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"})
     >>> answer["choices"][0]["message"]["content"], answer["choices"][0]["finish_reason"]
-    ('Hi', 'stop')
+    ('Hi', 'end_turn')
     """
     blocks = [block for block in message.get("content") or () if isinstance(block, Mapping)]
     texts = [block.get("text") for block in blocks if block.get("type") == "text"]
@@ -32,12 +26,13 @@ def as_chat(message: Mapping[str, Any]) -> dict[str, Any]:
         for block in blocks
         if block.get("type") == "tool_use"
     ]
-    stop = message.get("stop_reason")
-    content = "".join(text for text in texts if isinstance(text, str)) if texts else None
-    choice = {
-        "message": {"content": content, "tool_calls": calls},
-        "finish_reason": _FINISH_REASONS.get(stop, stop) if isinstance(stop, str) else None,
+    thoughts = [block.get("thinking") for block in blocks if block.get("type") == "thinking"]
+    said = {
+        "content": "".join(text for text in texts if isinstance(text, str)) if texts else None,
+        "reasoning_content": "".join(text for text in thoughts if isinstance(text, str)),
+        "tool_calls": calls,
     }
+    choice = {"message": said, "finish_reason": message.get("stop_reason")}
     return {"model": message.get("model"), "choices": [choice], "usage": _usage(message.get("usage"))}
 
 
@@ -50,23 +45,26 @@ def _usage(usage: Any) -> dict[str, Any] | None:
     """Usage in the words of chat answers, whose input counts what the cache had: Anthropic's does not."""
     if not isinstance(usage, Mapping):
         return None
-    given, made = usage.get("input_tokens"), usage.get("output_tokens")
-    if not isinstance(given, int) or not isinstance(made, int):
+    given: Any = usage.get("input_tokens")
+    made: Any = usage.get("output_tokens")
+    if not all(type(count) is int and count >= 0 for count in (given, made)):
         return None
-    read, written = (
-        value if isinstance(value := usage.get(f"cache_{way}_input_tokens"), int) else 0
+    counts = {
+        way: count
         for way in ("read", "creation")
-    )
-    return {
-        "prompt_tokens": given + read + written,
-        "completion_tokens": made,
-        "prompt_tokens_details": {"cached_tokens": read},
-        "cache_creation_input_tokens": written,
+        if isinstance(count := usage.get(f"cache_{way}_input_tokens"), int)
     }
-
-
-class StreamError(Exception):
-    """What a provider says amid a stream that it cannot finish."""
+    chat = {"prompt_tokens": given + sum(counts.values()), "completion_tokens": made}
+    if not counts:
+        return chat
+    # what is kept for an hour costs more than what is kept for five minutes
+    lifetimes = usage.get("cache_creation")
+    kept = {"cache_creation_token_details": dict(lifetimes)} if isinstance(lifetimes, Mapping) else {}
+    return {
+        **chat,
+        "prompt_tokens_details": {"cached_tokens": counts.get("read", 0), **kept},
+        "cache_creation_input_tokens": counts.get("creation", 0),
+    }
 
 
 class MessageStream:
@@ -95,7 +93,9 @@ class MessageStream:
     @property
     def message(self) -> dict[str, Any]:
         """What has come of the message so far."""
-        return {**self._head, "content": list(self._blocks.values()), "usage": self._usage or None}
+        # what its beginning says of its length is a placeholder
+        usage = self._usage if self._head.get("stop_reason") else None
+        return {**self._head, "content": list(self._blocks.values()), "usage": usage}
 
     @property
     def error(self) -> StreamError | None:
@@ -104,7 +104,8 @@ class MessageStream:
         LiteLLM passes on what a provider says amid a stream, as that it is overloaded, and raises nothing.
         """
         if self._error is None and not self._is_whole:
-            return StreamError("the stream ended before its message did")
+            begun = self._head or self._blocks
+            return StreamError("the stream ended before its message did") if begun else EmptyStream()
         return self._error
 
     def _take(self, event: Mapping[str, Any]) -> None:
@@ -131,6 +132,8 @@ class MessageStream:
         self.begun = True
         if isinstance(text := delta.get("text"), str):
             block["text"] = str(block.get("text") or "") + text
+        if isinstance(thought := delta.get("thinking"), str):
+            block["thinking"] = str(block.get("thinking") or "") + thought
         if isinstance(part := delta.get("partial_json"), str):
             # the arguments of a tool come as text, after an empty object
             before = block.get("input")

@@ -271,7 +271,8 @@ class Judge:
             return self._recorder.pricer.call(seen, kwargs["messages"], None, "completion")
         except Exception as fault:
             self._books.fault(fault)
-            return Call(seen.status, model=seen.model, output=seen.output, finish_reason=seen.finish_reason)
+            said = seen.answer
+            return Call(seen.status, model=seen.model, output=said.output, finish_reason=said.finish_reason)
 
     def _expected(self, row: Row) -> float:
         """What both orders will cost: the mean of the latest; before there is one, by length and price."""

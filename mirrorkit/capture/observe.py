@@ -2,17 +2,25 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import litellm
 
+from mirrorkit.capture.answer import Answer
 from mirrorkit.capture.anthropic_messages import as_chat, is_message
+from mirrorkit.capture.chat_answers import chat_answer
+from mirrorkit.capture.fields import field_of
+from mirrorkit.capture.responses_answers import response_answer
 from mirrorkit.capture.retry_after import retry_after_s
-from mirrorkit.records import Call, Status, UsageSource
+from mirrorkit.capture.router.tokens import estimated_usage, is_litellms_count
+from mirrorkit.capture.usage import Usage, usage_of
+from mirrorkit.records import Call, Status
 
 _TIMEOUTS = (litellm.Timeout, asyncio.TimeoutError, TimeoutError)
+# whose usage LiteLLM passes on as it came, or leaves out
+_COUNTING = frozenset({"openai", "azure", "azure_ai", "anthropic"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +43,21 @@ class Seen:
     deployment_id: str | None = None
     overhead_s: float | None = None
     call_id: str | None = None
-    usage: "Usage | None" = None
     response_cost: float | None = None
-    output: str | None = None
-    tool_calls: Sequence[Mapping[str, Any]] = ()
-    finish_reason: str | None = None
+    answer: Answer = field(default_factory=Answer)
     streamed: bool = False
     retry_after_s: float | None = None
     """how long a provider that refused the call asks to be left alone"""
 
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens, as far as anybody counted them."""
+        return self.answer.usage
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens as the provider counted them, or as they were estimated."""
-
-    input_tokens: int
-    output_tokens: int
-    cached_input_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    source: UsageSource = "provider"
-    raw: Any = field(default=None, repr=False)
+    @property
+    def output(self) -> str | None:
+        """The text of the answer."""
+        return self.answer.output
 
 
 class Pricer:
@@ -71,14 +74,21 @@ class Pricer:
     ) -> None:
         self._model_info = model_info
         self._on_fault = on_fault
-        self._priced: dict[tuple[str | None, str | None], bool] = {}
+        self._infos: dict[tuple[str, str], Mapping[str, Any]] = {}
 
-    def call(self, seen: Seen, request: Any, tools: Any, call_type: str) -> Call:
-        """The Call of what was seen: tokens counted where the provider gave none, and priced."""
-        usage = seen.usage
-        if usage is None and seen.status in ("ok", "abandoned") and call_type == "completion":
-            usage = _estimate(seen, request, tools)
-        calls = [{"name": c["name"], "arguments": c["arguments"]} for c in seen.tool_calls]
+    def call(self, seen: Seen, payload: Any, params: Mapping[str, Any] | None, call_type: str) -> Call:
+        """The Call of what was seen: tokens counted where the provider gave none, and priced.
+
+        Args:
+            seen: what was seen of it.
+            payload: the request's messages or input.
+            params: its other parameters.
+            call_type: as LiteLLM names it; an embedding has no kind of answer.
+        """
+        seen = replace(seen, answer=seen.answer.mended())
+        usage = self._usage(seen, payload, params or {}, call_type)
+        answer, is_said = seen.answer, seen.status == "ok" and call_type != "embedding"
+        kind, output = answer.kind if is_said else None, answer.output
         return Call(
             status=seen.status,
             error_type=None if seen.error is None else type(seen.error).__name__,
@@ -99,10 +109,34 @@ class Pricer:
             reasoning_tokens=None if usage is None else usage.reasoning_tokens,
             usage_source=None if usage is None else usage.source,
             cost_usd=self._safe_cost(seen, usage),
-            output=seen.output,
-            tool_calls=json.dumps(calls, ensure_ascii=False) if calls else None,
-            finish_reason=seen.finish_reason,
+            output=output or "" if kind == "blank" else output,
+            tool_calls=json.dumps(answer.tool_calls, ensure_ascii=False) if answer.tool_calls else None,
+            finish_reason=answer.finish_reason,
+            output_kind=kind,
         )
+
+    def _usage(self, seen: Seen, payload: Any, params: Mapping[str, Any], call_type: str) -> Usage | None:
+        """The one order of sources, as `usage.py` has it."""
+        if seen.status not in ("ok", "abandoned"):
+            return None
+        usage = seen.usage
+        if usage is not None and self._is_theirs(usage, seen, payload, params, call_type):
+            return usage
+        model = self._base_model(seen) or seen.litellm_model or seen.model
+        return estimated_usage(seen.answer, model, payload, params, call_type)
+
+    def _is_theirs(
+        self, usage: Usage, seen: Seen, payload: Any, params: Mapping[str, Any], call_type: str
+    ) -> bool:
+        """Whether the provider counted, as far as can be told."""
+        if call_type != "embedding" and not usage.output_tokens and seen.answer.says_something:
+            return False
+        provider = seen.provider or _provider(seen.litellm_model)
+        is_certain = usage.is_certain if seen.streamed else provider in _counting_providers()
+        if is_certain or not usage.is_bare:
+            return True
+        names = (seen.answer.model, seen.litellm_model, self._base_model(seen))
+        return not is_litellms_count(usage, seen.answer, names, payload, params, call_type, seen.streamed)
 
     def _safe_cost(self, seen: Seen, usage: Usage | None) -> float | None:
         try:
@@ -112,51 +146,46 @@ class Pricer:
             return None
 
     def _cost(self, seen: Seen, usage: Usage | None) -> float | None:
-        if seen.status not in ("ok", "abandoned") or not self._is_priced(
-            seen.deployment_id, seen.litellm_model
-        ):
+        if seen.status not in ("ok", "abandoned") or not self._is_priced(seen):
             return None
         if seen.cache_hit:
             return 0.0
-        if not seen.streamed and seen.response_cost is not None:
-            return float(seen.response_cost)
-        return None if usage is None else self._cost_of(seen, usage)
+        if usage is None:
+            return None
+        if usage.source == "provider":
+            # LiteLLM has worked it out already, of a stream where it knew its usage
+            told = usage.cost_usd if seen.streamed else seen.response_cost
+            if told is not None:
+                return told
+        return self._cost_of(seen, usage)
 
-    def _is_priced(self, deployment_id: str | None, model: str | None) -> bool:
-        key = (deployment_id, model)
-        if key not in self._priced:
-            self._priced[key] = self._read_price(deployment_id, model)
-        return self._priced[key]
-
-    def _read_price(self, deployment_id: str | None, model: str | None) -> bool:
-        if deployment_id is None or model is None:
-            return False
-        info = self._model_info(deployment_id, model)
+    def _is_priced(self, seen: Seen) -> bool:
+        info = self._info(seen)
         return any("cost" in name and isinstance(price, int | float) for name, price in info.items())
 
+    def _info(self, seen: Seen) -> Mapping[str, Any]:
+        deployment_id, model = seen.deployment_id, seen.litellm_model
+        if deployment_id is None or model is None:
+            return {}
+        key = (deployment_id, model)
+        if key not in self._infos:
+            try:
+                self._infos[key] = self._model_info(*key) or {}
+            except Exception as fault:  # whatever LiteLLM raises; the next call asks again
+                self._on_fault(fault)
+                return {}
+        return self._infos[key]
+
     def _cost_of(self, seen: Seen, usage: Usage) -> float | None:
-        # LiteLLM has worked it out already where a stream was asked for its usage
-        if isinstance(told := field_of(usage.raw, "cost"), int | float):
-            return float(told)
-        raw = usage.raw
-        if not isinstance(raw, litellm.Usage):
-            raw = litellm.Usage(
-                prompt_tokens=usage.input_tokens,
-                completion_tokens=usage.output_tokens,
-                total_tokens=usage.input_tokens + usage.output_tokens,
-                # they have a price of their own
-                prompt_tokens_details={"cached_tokens": usage.cached_input_tokens or 0},
-                cache_creation_input_tokens=field_of(raw, "cache_creation_input_tokens") or 0,
-            )
         own_price = any(
             "cost" in name and price is not None
             for name, price in (litellm.model_cost.get(seen.deployment_id or "") or {}).items()
         )
-        base = self._base_model(seen)
+        base = self._base_model(seen) or seen.litellm_model
         try:
             return float(
                 litellm.completion_cost(
-                    completion_response=litellm.ModelResponse(model=base, usage=raw),
+                    completion_response=litellm.ModelResponse(model=base, usage=_as_litellms(usage)),
                     model=base,
                     custom_pricing=own_price,
                     router_model_id=seen.deployment_id,
@@ -166,99 +195,39 @@ class Pricer:
             return None
 
     def _base_model(self, seen: Seen) -> str | None:
-        info = litellm.model_cost.get(seen.deployment_id or "") or {}
-        return info.get("base_model") or seen.litellm_model
+        base = self._info(seen).get("base_model")
+        return base if isinstance(base, str) and base else None
 
 
-def content_of(answer: Any) -> dict[str, Any]:
-    """Text, tool calls, finish reason and usage of a whole answer of any call type."""
-    if is_message(answer):
-        answer = as_chat(answer)
-    if isinstance(answer, litellm.EmbeddingResponse):
+def answer_of(said: Any) -> Answer:
+    """What a whole answer of any call type says."""
+    if is_message(said):
+        return chat_answer(as_chat(said))
+    if field_of(said, "object") == "list" and isinstance(data := field_of(said, "data"), list):
         # vectors of two models lie in two spaces: their number and length are what compares
-        vectors = [field_of(item, "embedding") for item in answer.data or ()]
+        vectors = [field_of(item, "embedding") for item in data]
         shape = {"vectors": len(vectors), "dimensions": len(vectors[0]) if vectors and vectors[0] else 0}
-        return {"output": json.dumps(shape), "model": answer.model, "usage": usage_of(answer.usage)}
-    if (items := field_of(answer, "output")) is not None and field_of(answer, "choices") is None:
-        return _responses_content(answer, items)
-    texts, calls, finish = [], [], None
-    for choice in field_of(answer, "choices") or ():
-        message = field_of(choice, "message")
-        finish = finish or field_of(choice, "finish_reason")
-        texts.append(text_of(field_of(message, "content")) or text_of(field_of(message, "refusal")))
-        calls += [_tool_call(field_of(call, "function")) for call in field_of(message, "tool_calls") or ()]
-        if (function := field_of(message, "function_call")) is not None:
-            calls.append(_tool_call(function))
-    return {
-        "output": joined(texts),
-        "tool_calls": tuple(calls),
-        "finish_reason": finish,
-        "model": field_of(answer, "model"),
-        "usage": usage_of(field_of(answer, "usage")),
-    }
+        usage = usage_of(field_of(said, "usage"), output_tokens=0)
+        return Answer((json.dumps(shape),), model=field_of(said, "model"), usage=usage)
+    if field_of(said, "output") is not None and field_of(said, "choices") is None:
+        return response_answer(said)
+    return chat_answer(said)
 
 
-def _responses_content(answer: Any, items: Any) -> dict[str, Any]:
-    texts = [
-        field_of(part, "text") or field_of(part, "refusal")
-        for item in items
-        if field_of(item, "type") == "message"
-        for part in field_of(item, "content") or ()
-    ]
-    incomplete = field_of(field_of(answer, "incomplete_details"), "reason")
-    return {
-        "output": "".join(t for t in texts if t) if texts else None,
-        "tool_calls": tuple(_tool_call(item) for item in items if field_of(item, "type") == "function_call"),
-        "finish_reason": incomplete or field_of(answer, "status"),
-        "model": field_of(answer, "model"),
-        "usage": usage_of(field_of(answer, "usage")),
-    }
-
-
-def _tool_call(function: Any) -> dict[str, Any]:
-    # ids are drawn anew for each answer: they say nothing about it
-    return {
-        "name": text_of(field_of(function, "name")),
-        "arguments": text_of(field_of(function, "arguments")),
-    }
-
-
-def joined(texts: Sequence[str | None]) -> str | None:
-    """The text of one choice as it is; of several (`n` > 1) as a JSON array."""
-    if len(texts) <= 1:
-        return texts[0] if texts else None
-    return json.dumps(texts, ensure_ascii=False)
-
-
-def usage_of(usage: Any) -> Usage | None:
-    """Usage in chat's words or in the responses API's; none where the provider gave none."""
-    read = field_of(usage, "prompt_tokens"), field_of(usage, "completion_tokens")
-    if read == (None, None):
-        read = field_of(usage, "input_tokens"), field_of(usage, "output_tokens")
-    given, made = (n if isinstance(n, int) else 0 for n in read)
-    if given + made == 0:
-        return None
-    prompt = field_of(usage, "prompt_tokens_details") or field_of(usage, "input_tokens_details")
-    completion = field_of(usage, "completion_tokens_details") or field_of(usage, "output_tokens_details")
-    return Usage(
-        given,
-        made,
-        cached_input_tokens=field_of(prompt, "cached_tokens"),
-        reasoning_tokens=field_of(completion, "reasoning_tokens"),
-        raw=usage,
+def _as_litellms(usage: Usage) -> litellm.Usage:
+    if "prompt_tokens" in usage.raw:
+        return litellm.Usage(**{name: value for name, value in usage.raw.items() if name != "cost"})
+    return litellm.Usage(
+        prompt_tokens=usage.input_tokens,
+        completion_tokens=usage.output_tokens,
+        total_tokens=usage.input_tokens + usage.output_tokens,
+        # they have a price of their own
+        prompt_tokens_details={"cached_tokens": usage.cached_input_tokens or 0},
     )
 
 
-def _estimate(seen: Seen, messages: Any, tools: Any) -> Usage | None:
-    """Tokens by LiteLLM's tokenizers, where the provider was not asked for them."""
-    model = seen.litellm_model or seen.model or ""
-    said = (seen.output or "") + "".join(f"{c['name']}{c['arguments']}" for c in seen.tool_calls)
-    try:
-        given = litellm.token_counter(model=model, messages=messages, tools=tools)
-        made = litellm.token_counter(model=model, text=said, count_response_tokens=True) if said else 0
-    except Exception:  # shapes that LiteLLM cannot count: unknown stays unknown
-        return None
-    return Usage(given, made, source="estimated")
+def _counting_providers() -> frozenset[str]:
+    return _COUNTING | frozenset(litellm.openai_compatible_providers)
 
 
 def is_timeout(error: BaseException) -> bool:
@@ -290,20 +259,6 @@ def asked_to_wait_s(error: BaseException | None) -> float | None:
     return None
 
 
-def text_of(value: Any) -> str | None:
-    """A text that may come as a list of parts, or, where JSON text is due, as the data itself."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, list) and all(isinstance(field_of(part, "text"), str) for part in value):
-        return "".join(field_of(part, "text") for part in value)
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def name_of(value: Any) -> str | None:
-    """A name, where there is one."""
-    return value if isinstance(value, str) and value else None
-
-
 def message_of(error: BaseException) -> str | None:
     """What an error says, if it can."""
     try:
@@ -318,10 +273,3 @@ def _bare(model: str | None) -> str | None:
 
 def _provider(model: str | None) -> str | None:
     return model.partition("/")[0] if model and "/" in model else None
-
-
-def field_of(source: Any, name: str) -> Any:
-    """A field of a LiteLLM object or of the dict it stands for."""
-    if isinstance(source, dict):
-        return source.get(name)
-    return getattr(source, name, None)

@@ -2,22 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
+from mirrorkit.capture.answer import Answer
 from mirrorkit.capture.anthropic_messages import MessageStream, as_chat
-from mirrorkit.capture.observe import (
-    Seen,
-    Usage,
-    asked_to_wait_s,
-    content_of,
-    field_of,
-    is_timeout,
-    joined,
-    name_of,
-    text_of,
-    usage_of,
-)
+from mirrorkit.capture.chat_answers import ChatAnswer, chat_answer
+from mirrorkit.capture.fields import field_of, name_of
+from mirrorkit.capture.observe import Seen, answer_of, asked_to_wait_s, is_timeout
+from mirrorkit.capture.responses_answers import ResponseEvents
+from mirrorkit.capture.usage import StreamUsage, cost_of
 from mirrorkit.records import Status
 
 # a caller who brings a key of their own is served by a copy of the deployment, with an id of its own
@@ -44,13 +39,11 @@ class Watch:
         self._clock = clock
         self.started = clock()
         self._first: float | None = None
-        self._texts: dict[int, list[str]] = {}
-        self._tools: dict[tuple[int, int], dict[str, str]] = {}
-        self._finish: str | None = None
-        self._usage: Usage | None = None
-        self._model: str | None = None
-        self._final: Any = None
+        self._last = self.started
+        self._chat = ChatAnswer()
+        self._usage = StreamUsage()
         self._message: MessageStream | None = None
+        self._response: ResponseEvents | None = None
 
     @property
     def picked(self) -> str | None:
@@ -67,73 +60,44 @@ class Watch:
     def chunk(self, chunk: Any) -> None:
         """Take note of one chunk of a stream, as it passes."""
         try:
-            self._note(chunk)
+            has_begun = self._note(chunk)
         except Exception as fault:
             self._on_fault(fault)
-
-    def _note(self, chunk: Any) -> None:
-        if isinstance(chunk, bytes | str):
-            self._note_bytes(chunk)
             return
-        choices = field_of(chunk, "choices")
-        if choices is None and isinstance(kind := field_of(chunk, "type"), str):
-            self._event(str(getattr(kind, "value", kind)), chunk)
-            return
-        self._model = field_of(chunk, "model") or self._model
-        if (usage := field_of(chunk, "usage")) is not None:
-            self._usage = usage_of(usage) or self._usage
-        for choice in choices or ():
-            delta, index = field_of(choice, "delta"), field_of(choice, "index") or 0
-            self._finish = field_of(choice, "finish_reason") or self._finish
-            text = text_of(field_of(delta, "content")) or text_of(field_of(delta, "refusal"))
-            if text:
-                self._texts.setdefault(index, []).append(text)
-            pieces = field_of(delta, "tool_calls") or ()
-            for piece in pieces:
-                self._note_tool(index, piece)
-            if self._first is None and (text or pieces or field_of(delta, "reasoning_content")):
-                self._first = self._clock()
-
-    def _note_bytes(self, chunk: bytes | str) -> None:
-        # the streams of Anthropic's messages are its own bytes
-        self._message = self._message or MessageStream()
-        self._message.feed(chunk)
-        if self._first is None and self._message.begun:
+        if has_begun and self._first is None:
             self._first = self._clock()
 
-    def _note_tool(self, choice: int, piece: Any) -> None:
-        function, at = field_of(piece, "function"), field_of(piece, "index")
-        name = text_of(field_of(function, "name")) or ""
-        if at is None:
-            # some providers send whole calls without an index: a name begins the next
-            at = sum(1 for known, _ in self._tools if known == choice) - (0 if name else 1)
-        call = self._tools.setdefault((choice, max(at, 0)), {"name": "", "arguments": ""})
-        call["name"] += name
-        call["arguments"] += text_of(field_of(function, "arguments")) or ""
-
-    def _event(self, kind: str, event: Any) -> None:
-        # the responses API streams typed events; the last one holds the whole answer
-        if kind.endswith(".delta"):
-            if self._first is None:
-                self._first = self._clock()
-            if kind == "response.output_text.delta":
-                self._texts.setdefault(0, []).append(text_of(field_of(event, "delta")) or "")
-        elif kind in ("response.completed", "response.incomplete", "response.failed"):
-            self._final = field_of(event, "response")
+    def _note(self, chunk: Any) -> bool:
+        """Take note of a chunk; whether anything of the answer itself has come by now."""
+        if isinstance(chunk, bytes | str):
+            # the streams of Anthropic's messages are its own bytes
+            self._message = self._message or MessageStream()
+            self._message.feed(chunk)
+            return self._message.begun
+        kind = field_of(chunk, "type")
+        kind = getattr(kind, "value", kind)
+        if field_of(chunk, "choices") is None and isinstance(kind, str):
+            # the responses API streams typed events
+            self._response = self._response or ResponseEvents()
+            self._response.take(kind, chunk)
+            return self._response.begun
+        self._usage.take(chunk)
+        self._chat.take_chunk(chunk)
+        return self._chat.begun
 
     def answered(self, answer: Any) -> Seen:
         """The call gave a whole answer."""
-        return self._safely("ok", lambda: self._seen("ok", answer, **content_of(answer)))
+        return self._safely("ok", lambda: self._ended(answer, answer_of(answer)))
 
     def streamed(self, stream: Any) -> Seen:
         """The stream came to its end."""
-        if self._message is not None and (error := self._message.error) is not None:
-            return self.failed(error, stream)
-        return self._safely("ok", lambda: self._stream_seen("ok", stream))
+        return self._safely("ok", lambda: self._ended(stream, self._stream_answer(stream), streamed=True))
 
     def abandoned(self, stream: Any) -> Seen:
         """The caller stopped reading the stream."""
-        return self._safely("abandoned", lambda: self._stream_seen("abandoned", stream))
+        return self._safely(
+            "abandoned", lambda: self._seen("abandoned", stream, self._so_far(), streamed=True)
+        )
 
     def failed(self, error: BaseException, stream: Any = None) -> Seen:
         """The call, or the stream half-way, raised."""
@@ -141,61 +105,83 @@ class Watch:
             status: Status = "cancelled"
         else:
             status = "timeout" if is_timeout(error) else "error"
-        return self._safely(status, lambda: self._stream_seen(status, stream, error=error), error)
+        streamed = stream is not None
+        return self._safely(
+            status, lambda: self._seen(status, stream, self._so_far(), error=error, streamed=streamed), error
+        )
 
     def _safely(self, status: Status, see: Callable[[], Seen], error: BaseException | None = None) -> Seen:
+        self._last = self._clock()
         try:
             return see()
         except Exception as fault:
             self._on_fault(fault)
-            return Seen(status, self._clock() - self.started, error=error, deployment_id=self.picked)
+            return Seen(status, self._last - self.started, error=error, deployment_id=self.picked)
 
-    def _stream_seen(self, status: Status, stream: Any, error: BaseException | None = None) -> Seen:
-        whole = self._final if self._message is None else as_chat(self._message.message)
-        if whole is not None:
-            content = content_of(whole)
-        else:
-            texts = ["".join(parts) for _, parts in sorted(self._texts.items())]
-            content = {
-                "output": joined(texts),
-                "tool_calls": tuple(call for _, call in sorted(self._tools.items())),
-                "finish_reason": self._finish,
-                "usage": self._usage,
-            }
-        content["model"] = content.get("model") or self._model
-        return self._seen(status, stream, error=error, streamed=stream is not None, **content)
+    def _stream_answer(self, stream: Any) -> Answer:
+        """What a stream that has come to its end says, or why it is no answer."""
+        if self._message is not None:
+            return replace(self._so_far(), failure=self._message.error)
+        if self._response is not None:
+            return self._response.read_stream()
+        # a fallback has chunks of its own, which LiteLLM does not show
+        kept = None if self._served_by_fallback(stream) else field_of(stream, "chunks")
+        return self._chat.read_stream(self._usage.read(kept if isinstance(kept, list) else ()))
 
-    def _seen(self, status: Status, answer: Any, error: BaseException | None = None, **content: Any) -> Seen:
-        now = self._clock()
-        hidden = field_of(answer, "_hidden_params")
-        hidden = hidden if isinstance(hidden, Mapping) else {}
-        headers = hidden.get("additional_headers")
-        headers = headers if isinstance(headers, Mapping) else {}
+    def _so_far(self) -> Answer:
+        """What a stream that has not come to its end has said."""
+        if self._message is not None:
+            return chat_answer(as_chat(self._message.message), streamed=True)
+        if self._response is not None:
+            return self._response.read()
+        # what a provider says of its usage at the beginning is no count of it
+        return self._chat.read(self._usage.read() if self._chat.has_finished else None)
+
+    def _served_by_fallback(self, stream: Any) -> bool:
+        return bool(_count(_headers(stream).get("x-litellm-attempted-fallbacks")))
+
+    def _ended(self, source: Any, answer: Answer, streamed: bool = False) -> Seen:
+        """Of a call that raised nothing, which may have failed all the same, or not have been made yet."""
+        if answer.failure is not None:
+            return self._seen("error", source, answer, error=answer.failure, streamed=streamed)
+        return self._seen("unknown" if answer.is_pending else "ok", source, answer, streamed=streamed)
+
+    def _seen(
+        self,
+        status: Status,
+        source: Any,
+        answer: Answer,
+        error: BaseException | None = None,
+        streamed: bool = False,
+    ) -> Seen:
+        hidden, headers = _hidden(source), _headers(source)
         overhead_ms = hidden.get("litellm_overhead_time_ms")
         fallbacks = headers.get("x-litellm-attempted-fallbacks")
         picked, answered_by = self.picked, hidden.get("model_id")
         if answered_by is not None and answered_by == self._model_info.get("id"):
             answered_by = picked
         provider = hidden.get("custom_llm_provider") or name_of(field_of(error, "llm_provider"))
-        content["model"] = content.get("model") or _model_of(error, provider)
+        litellm_model = hidden.get("litellm_model_name") or self._metadata.get("deployment")
         return Seen(
             status=status,
-            latency_s=now - self.started,
+            latency_s=self._last - self.started,
             ttft_s=None if self._first is None else self._first - self.started,
             error=error,
             attempts=self._attempts(headers, error),
             fell_back=self._fell_back(fallbacks, error),
-            cache_hit=hidden.get("cache_hit") is True if answer is not None else None,
-            litellm_model=hidden.get("litellm_model_name") or self._metadata.get("deployment"),
+            cache_hit=hidden.get("cache_hit") is True if source is not None else None,
+            model=answer.model or _model_of(error, provider, litellm_model),
+            litellm_model=litellm_model,
             provider=provider,
             deployment_id=str(answered_by)
             if answered_by
             else field_of(error, "failed_deployment_id") or picked,
             overhead_s=overhead_ms / 1_000 if isinstance(overhead_ms, int | float) else None,
             call_id=hidden.get("litellm_call_id"),
-            response_cost=hidden.get("response_cost"),
+            response_cost=cost_of(hidden.get("response_cost")),
+            answer=answer,
+            streamed=streamed,
             retry_after_s=asked_to_wait_s(error),
-            **content,
         )
 
     def _attempts(self, headers: Mapping[str, Any], error: BaseException | None) -> int | None:
@@ -228,11 +214,25 @@ class Watch:
         return None if error is not None else False
 
 
+def _hidden(source: Any) -> Mapping[str, Any]:
+    hidden = field_of(source, "_hidden_params")
+    return hidden if isinstance(hidden, Mapping) else {}
+
+
+def _headers(source: Any) -> Mapping[str, Any]:
+    headers = _hidden(source).get("additional_headers")
+    return headers if isinstance(headers, Mapping) else {}
+
+
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _model_of(error: BaseException | None, provider: str | None) -> str | None:
+def _model_of(error: BaseException | None, provider: str | None, litellm_model: Any) -> str | None:
     # LiteLLM's errors name it with its provider or without, as the call was awaited or not
     model = name_of(field_of(error, "model"))
-    return model if model is None else model.removeprefix(f"{provider}/")
+    if model is None:
+        return None
+    for prefix in (provider, str(litellm_model or "").partition("/")[0]):
+        model = model.removeprefix(f"{prefix}/")
+    return model

@@ -24,6 +24,7 @@ from mirrorkit.simulator.wire import (
     event_bytes,
     json_object,
     key_of,
+    scripted,
     scripted_refusal,
 )
 
@@ -293,7 +294,7 @@ class Simulator(Endpoint):
         async def handle(request: "web.Request") -> "web.StreamResponse":
             raw = await request.read()
             body = json_object(raw)
-            name = str((body or {}).get("model"))
+            name = str(request.match_info.get("model") or (body or {}).get("model"))
             serial = self._note(request, name, body or {})
             if (refusal := self._refusal(request, name, body)) is not None:
                 return _refused(refusal)
@@ -309,7 +310,8 @@ class Simulator(Endpoint):
             anew = worded_anew(model, self.seed, digest, attempt)
             wording = f"{digest}-{attempt}" if anew else ""
             try:
-                outcome = answer(Turn(model, body, reply, self.seed, f"{digest}-{serial}", wording))
+                turn = Turn(model, body, reply, self.seed, f"{digest}-{serial}", wording)
+                outcome = scripted(answer(turn), reply)
             except (ValueError, TypeError, AttributeError, KeyError) as error:
                 return _refused(Refusal(400, f"The request is not valid: {error}"))
             pace = Pace(model, slowness(model, self.seed, name, digest, serial), began)

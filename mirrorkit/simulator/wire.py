@@ -37,6 +37,7 @@ class Reply:
     `error_message` is the error's text. `retry_after_s` is the Retry-After of a 429, in seconds.
     `cut_after_chunks` cuts a stream after that many chunks, the role chunk counted. `delay_s` is
     waited before anything is sent. A stream waits for `chunk_gate` after its first piece of content.
+    `body` is sent as it is, whatever the shape: a mapping for an answer, or the events of a stream.
 
     Raises ConfigError for an unknown fault.
 
@@ -56,6 +57,7 @@ class Reply:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     chunk_gate: Gate | None = None
+    body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         if self.fault is not None and self.fault not in FAULTS:
@@ -88,6 +90,15 @@ class Outcome:
     chunks: Sequence[tuple[float, Mapping[str, Any]]] = ()
     tokens: int = 0
     closing: bytes = b""
+
+
+def scripted(outcome: Outcome, reply: Reply) -> Outcome:
+    """What goes over the wire: what the reply says exactly, else what it would be."""
+    if reply.body is None:
+        return outcome
+    if isinstance(reply.body, Mapping):
+        return Outcome(reply.body)
+    return Outcome(chunks=[(0, event) for event in reply.body], closing=outcome.closing)
 
 
 def answers_to(turn: Turn, limit: int = 1) -> tuple[int, list[Answer]]:
@@ -348,8 +359,9 @@ def event_bytes(payload: Mapping[str, Any], *, broken: bool = False) -> bytes:
 
 
 def key_of(headers: Mapping[str, str]) -> str:
-    """The key that a request was sent with, as OpenAI's clients send it or as Anthropic's do."""
-    return headers.get("Authorization", headers.get("x-api-key", "")).removeprefix("Bearer ")
+    """The key that a request was sent with, as the clients of OpenAI, Anthropic, Azure and Google send it."""
+    names = ("Authorization", "x-api-key", "api-key", "x-goog-api-key")
+    return next((headers[name] for name in names if name in headers), "").removeprefix("Bearer ")
 
 
 def json_object(raw: bytes) -> dict[str, Any] | None:

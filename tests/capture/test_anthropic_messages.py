@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import mirrorkit as mk
 from mirrorkit.capture.anthropic_messages import MessageStream, as_chat, is_message
+from mirrorkit.capture.observe import answer_of
 from mirrorkit.simulator import Reply, SimulatedModel, Simulator
 
 MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
@@ -58,7 +59,7 @@ class TestReading:
         (choice,) = answer["choices"]
         assert choice["message"]["content"] == "Your pärcel is here."
         assert choice["message"]["tool_calls"] == [{"function": {"name": "f", "arguments": '{"id": "7"}'}}]
-        assert choice["finish_reason"] == "tool_calls"
+        assert choice["finish_reason"] == "tool_use"
         assert answer["model"] == "claude"
         assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (9, 5)
         assert stream.error is None
@@ -96,12 +97,12 @@ class TestReading:
             ("max_tokens", "length"),
             ("tool_use", "tool_calls"),
             ("refusal", "content_filter"),
-            ("pause_turn", "pause_turn"),
+            ("pause_turn", "length"),
             (None, None),
         ],
     )
     def test_finish_reasons_are_those_that_chat_answers_have(self, stop: Any, finish: Any) -> None:
-        assert as_chat({"stop_reason": stop})["choices"][0]["finish_reason"] == finish
+        assert answer_of({"type": "message", "stop_reason": stop}).finish_reason == finish
 
     def test_what_the_cache_had_counts_as_input(self) -> None:
         """Anthropic counts it apart; without it a cached prompt would seem to have no tokens."""

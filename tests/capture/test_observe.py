@@ -9,7 +9,9 @@ from typing import Any
 import litellm
 import pytest
 
+from mirrorkit.capture.answer import Answer
 from mirrorkit.capture.observe import Pricer, Seen
+from mirrorkit.capture.usage import usage_of
 from mirrorkit.capture.watch import Watch
 from mirrorkit.records import Call
 
@@ -69,24 +71,21 @@ class TestWholeAnswers:
             {"choices": [{}]},
         ],
     )
-    def test_an_answer_that_says_nothing_is_a_row_of_nulls(self, answer: Any) -> None:
+    def test_an_answer_that_says_nothing_is_blank_and_the_rest_unknown(self, answer: Any) -> None:
         call = call_of(watch().answered(answer))
         assert call.status == "ok"
         assert call.latency_s is not None
-        assert (call.output, call.tool_calls, call.finish_reason, call.model) == (None, None, None, None)
+        assert (call.output, call.output_kind) == ("", "blank")
+        assert (call.tool_calls, call.finish_reason, call.model) == (None, None, None)
         assert (call.input_tokens, call.cost_usd, call.usage_source) == (None, None, None)
 
     @pytest.mark.parametrize("shape", [dict, as_object, lambda a: litellm.ModelResponse(**a)])
     def test_dicts_objects_and_litellms_own_are_read_alike(self, shape: Any) -> None:
         answer = message(content="Hello", role="assistant") | {"usage": dict(USAGE)}
         seen = watch().answered(shape(answer))
-        assert (seen.output, seen.finish_reason, seen.model) == ("Hello", "stop", "m")
+        assert (seen.output, seen.answer.finish_reason, seen.model) == ("Hello", "stop", "m")
         assert seen.usage is not None
         assert (seen.usage.input_tokens, seen.usage.output_tokens, seen.usage.source) == (7, 3, "provider")
-
-    def test_no_content_is_null_and_empty_content_is_empty(self) -> None:
-        assert watch().answered(message(content=None)).output is None
-        assert call_of(watch().answered(message(content=None))).output is None
 
     def test_a_refusal_is_the_text(self) -> None:
         assert watch().answered(message(content=None, refusal="No.")).output == "No."
@@ -108,24 +107,21 @@ class TestWholeAnswers:
 
     def test_several_choices_are_a_json_array_with_their_gaps(self) -> None:
         choices = [{"message": {"content": text}, "finish_reason": "stop"} for text in ("a", None, "é")]
-        assert json.loads(watch().answered({"choices": choices}).output or "") == ["a", None, "é"]
+        assert json.loads(watch().answered({"choices": choices}).output or "") == ["a", "", "é"]
 
     def test_the_responses_api_is_read_by_its_items(self) -> None:
         items = [
             {"type": "reasoning", "content": None},
-            {"type": "message", "content": [{"text": "Hel"}, {"text": "lo"}, {"refusal": "!"}, {}]},
+            {"type": "message", "content": [{"text": "Hel"}, {"text": "lo"}, {}]},
             {"type": "message", "content": None},
             {"type": "function_call", "name": "f", "arguments": "{}"},
         ]
         usage = {"input_tokens": 7, "output_tokens": 3, "input_tokens_details": {"cached_tokens": 2}}
         seen = watch().answered({"output": items, "status": "completed", "usage": usage})
-        assert (seen.output, seen.finish_reason) == ("Hello!", "completed")
-        assert [c["name"] for c in seen.tool_calls] == ["f"]
+        assert (seen.output, seen.answer.finish_reason) == ("Hello", "tool_calls")
+        assert [c["name"] for c in seen.answer.tool_calls] == ["f"]
         assert seen.usage is not None
         assert (seen.usage.input_tokens, seen.usage.cached_input_tokens) == (7, 2)
-
-    def test_an_answer_without_items_is_null(self) -> None:
-        assert watch().answered({"output": [], "status": "failed"}).output is None
 
     def test_an_embedding_is_its_number_and_length(self) -> None:
         for data, shape in (([], (0, 0)), ([{"embedding": [0.5] * 3}] * 2, (2, 3))):
@@ -201,7 +197,7 @@ class TestStreams:
     def test_chunks_of_dicts_and_of_objects_are_read_alike(self, shape: Any) -> None:
         chunks = [delta(role="assistant"), delta(content="Hel"), delta(content="lo"), delta(finish="stop")]
         seen = streamed(*(shape(c) if shape is dict else as_object(c) for c in chunks))
-        assert (seen.output, seen.finish_reason, seen.model) == ("Hello", "stop", "m")
+        assert (seen.output, seen.answer.finish_reason, seen.model) == ("Hello", "stop", "m")
 
     @pytest.mark.parametrize(
         "odd",
@@ -220,12 +216,10 @@ class TestStreams:
         ],
     )
     def test_chunks_that_say_nothing_start_no_clock_and_lose_no_text(self, odd: Any) -> None:
-        one = watch()
-        one.chunk(odd)
-        quiet = one.streamed(None)
+        quiet = streamed(odd)
         assert (quiet.ttft_s, quiet.output) == (None, None)
         assert streamed(odd, delta(content="Hi"), odd, delta(finish="stop"), odd).output == "Hi"
-        assert streamed(delta(content="Hi", finish="stop"), odd).finish_reason == "stop"
+        assert streamed(delta(content="Hi", finish="stop"), odd).answer.finish_reason == "stop"
 
     @pytest.mark.parametrize(
         "first",
@@ -255,7 +249,7 @@ class TestStreams:
             delta(tool_calls=[piece(None, "{}", index=0)]),
             delta(tool_calls=[piece(None, "2}", index=1)]),
         )
-        assert [dict(c) for c in seen.tool_calls] == [
+        assert [dict(c) for c in seen.answer.tool_calls] == [
             {"name": "first", "arguments": "{}"},
             {"name": "second", "arguments": '{"b":2}'},
         ]
@@ -265,11 +259,11 @@ class TestStreams:
         seen = streamed(
             delta(tool_calls=[piece("f", '{"a"', **where)]), delta(tool_calls=[piece(None, ":1}", **where)])
         )
-        assert [dict(c) for c in seen.tool_calls] == [{"name": "f", "arguments": '{"a":1}'}]
+        assert [dict(c) for c in seen.answer.tool_calls] == [{"name": "f", "arguments": '{"a":1}'}]
 
     def test_two_whole_tool_calls_without_an_index_are_two(self) -> None:
         seen = streamed(delta(tool_calls=[piece("f", "{}", id="1"), piece("g", "{}", id="2")]))
-        assert [c["name"] for c in seen.tool_calls] == ["f", "g"]
+        assert [c["name"] for c in seen.answer.tool_calls] == ["f", "g"]
 
     def test_content_in_parts_ends_as_a_row_not_as_an_exception(self) -> None:
         one = watch()
@@ -278,7 +272,7 @@ class TestStreams:
 
     def test_arguments_that_are_a_dict_already_are_read(self) -> None:
         seen = streamed(delta(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": {"a": 1}}}]))
-        assert json.loads(str(seen.tool_calls[0]["arguments"])) == {"a": 1}
+        assert json.loads(str(seen.answer.tool_calls[0]["arguments"])) == {"a": 1}
 
     def test_a_stream_that_breaks_keeps_what_came(self) -> None:
         one = watch()
@@ -300,7 +294,7 @@ class TestStreams:
         ]
         assert streamed(*events).output == "Hel"
         whole = streamed(*events, {"type": "response.completed", "response": answer})
-        assert (whole.output, whole.finish_reason) == ("Hello", "completed")
+        assert (whole.output, whole.answer.finish_reason) == ("Hello", "stop")
         assert whole.usage is not None
 
 
@@ -397,17 +391,29 @@ PRICED = {"input_cost_per_token": 1e-6}
 
 
 class TestPrices:
-    def seen(self, **fields: Any) -> Seen:
+    def seen(self, usage: Any = USAGE, **fields: Any) -> Seen:
         base = {"deployment_id": "d", "litellm_model": "openai/gpt-4o", "response_cost": 0.5}
+        base |= {"provider": "openai", "answer": Answer(("Hi",), usage=usage_of(usage))}
         return Seen("ok", 1.0, **(base | fields))
 
-    def test_a_known_cost_is_taken(self) -> None:
+    def test_litellms_price_is_taken_where_the_providers_tokens_stand_behind_it(self) -> None:
         assert call_of(self.seen(), PRICED).cost_usd == 0.5
-        assert call_of(self.seen(response_cost=0.0), PRICED).cost_usd == 0.0
+        for unknown in (None, {"prompt_tokens": 0, "completion_tokens": 0}):
+            said = [{"role": "user", "content": "Where is my parcel?"}]
+            estimated = call_of(self.seen(unknown), PRICED, request=said)
+            assert estimated.usage_source == "estimated"
+            assert 0 < (estimated.cost_usd or 0) < 0.5
+            assert call_of(self.seen(unknown), PRICED).cost_usd is None
+
+    def test_tokens_that_litellm_has_no_price_of_are_priced_by_the_table(self) -> None:
+        price = litellm.model_cost["gpt-4o"]
+        assert call_of(self.seen(response_cost=None), PRICED).cost_usd == pytest.approx(
+            7 * price["input_cost_per_token"] + 3 * price["output_cost_per_token"]
+        )
 
     @pytest.mark.parametrize("info", [None, {}, {"input_cost_per_token": None}, {"mode": "chat"}])
     def test_a_model_without_a_price_has_no_cost_not_0(self, info: Any) -> None:
-        assert call_of(self.seen(response_cost=0.0), info).cost_usd is None
+        assert call_of(self.seen(), info).cost_usd is None
 
     @pytest.mark.parametrize("unknown", [{"deployment_id": None}, {"litellm_model": None}])
     def test_an_unknown_deployment_has_no_cost(self, unknown: Any) -> None:
@@ -434,10 +440,11 @@ class TestPrices:
         assert call_of(failed, PRICED).cost_usd is None
 
     def test_a_stream_is_priced_by_its_tokens(self) -> None:
-        usage = streamed({"choices": [], "usage": USAGE}).usage
-        call = call_of(self.seen(streamed=True, response_cost=99.0, usage=usage), PRICED)
+        call = call_of(self.seen(streamed=True, response_cost=99.0), PRICED)
         price = litellm.model_cost["gpt-4o"]
         assert call.cost_usd == pytest.approx(
             7 * price["input_cost_per_token"] + 3 * price["output_cost_per_token"]
         )
-        assert call_of(self.seen(streamed=True, usage=None), PRICED, request=object()).cost_usd is None
+        assert call_of(self.seen(None, streamed=True), PRICED, request=object()).cost_usd is None
+        told = self.seen({**USAGE, "cost": 0.25}, streamed=True)
+        assert call_of(told, PRICED).cost_usd == 0.25

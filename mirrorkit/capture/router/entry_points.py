@@ -21,6 +21,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "Router.registry()": (
         "all",
         "aliases",
+        "deployment_dict",
         "deployment_model_info",
         "deployments",
         "names",
@@ -28,7 +29,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
         "resolve",
     ),
     "Router.settings()": ("as_dict", "default_litellm_params", "enable_tag_filtering"),
-    "litellm": ("completion_cost", "model_cost", "token_counter"),
+    "litellm": ("completion_cost", "get_llm_provider", "get_model_info", "model_cost", "token_counter"),
 }
 
 
@@ -79,8 +80,18 @@ class EntryPoints:
         return None if target is None else str(target)
 
     def model_info(self, deployment_id: str, model: str) -> Mapping[str, Any]:
-        """What the price table says of a deployment; empty where LiteLLM does not know the model."""
-        info: Mapping[str, Any] = self.router.registry().deployment_model_info(deployment_id, model) or {}
+        """What the price table says of a deployment; empty where LiteLLM does not know the model.
+
+        `base_model` in it is the model whose prices count, where the deployment names one.
+        """
+        registry = self.router.registry()
+        info: Mapping[str, Any] = registry.deployment_model_info(deployment_id, model) or {}
+        deployment: Mapping[str, Any] = registry.deployment_dict(deployment_id) or {}
+        if (base := (deployment.get("model_info") or {}).get("base_model")) is not None:
+            return {**info, "base_model": base}
+        if (base := (deployment.get("litellm_params") or {}).get("base_model")) is not None:
+            # where LiteLLM takes it for a price, but not for what it tells of the deployment
+            return {**info, **_model_info(base), "base_model": base}
         return info
 
     def filters_by_tags(self) -> bool:
@@ -179,6 +190,14 @@ def mirrored_call() -> AbstractContextManager[None]:
         return nullcontext()
     context: AbstractContextManager[None] = mark()
     return context
+
+
+def _model_info(model: str) -> Mapping[str, Any]:
+    try:
+        known: Mapping[str, Any] = litellm.get_model_info(model)
+    except Exception:  # LiteLLM raises a bare one for a model that it does not know
+        return {}
+    return known
 
 
 @cache
