@@ -179,7 +179,9 @@ def test_lines_and_bars_of_one_name_are_both_in_the_legend_each_as_it_is_drawn()
         assert sorted(shown) == sorted(
             (name, k) for name in ("big (primary)", "mini (silent)") for k in drawn
         )
-    without_text = frame.with_columns(primary_output=pl.lit(None, pl.String))
+    # of a call of unknown type, what is not on record is not known to be blank
+    unknown = (pl.lit(None, pl.String).alias(name) for name in ("primary_output", "call_type"))
+    without_text = frame.with_columns(unknown)
     assert {trace.type for trace in seen(without_text).outputs().data if trace.showlegend} == {"bar"}
 
 
