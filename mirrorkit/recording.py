@@ -12,7 +12,7 @@ from mirrorkit.compare import wording
 from mirrorkit.compare.looked import Looked
 from mirrorkit.compare.plan import UserMetric, looks_from_json, looks_to_json
 from mirrorkit.comparison import Comparison, look
-from mirrorkit.errors import MirrorError, RecordingError
+from mirrorkit.errors import MirrorError
 from mirrorkit.records import CONTROL
 from mirrorkit.store import files, places
 from mirrorkit.store.frame import FrameStore
@@ -216,7 +216,8 @@ class Recording(Readable):
     _grows = False
 
     def __init__(self, frame: pl.DataFrame) -> None:
-        self._store = FrameStore(files.conform(frame))
+        with files.readable("the frame"):
+            self._store = FrameStore(files.conform(frame))
         self._looked = Looked()
         self._before: datetime | None = None
 
@@ -275,8 +276,9 @@ def load(
     Recording: no pairs
     """
     read = [each for place in (path, *more) for each in places.read(place, storage_options)]
-    frames = [_collected(each.labelled()) for each in read]
-    recording = Recording(pl.concat(frames, how="diagonal_relaxed"))
+    with files.readable("a recording"):
+        frames = [each.labelled().collect() for each in read]
+        recording = Recording(pl.concat(frames, how="diagonal_relaxed"))
     plans = {each.said.looks for each in read}
     recording._looked = Looked(looks_from_json(plans.pop() if len(plans) == 1 else "[]"))
     # of several, what one of them waited for may have to come before what another has already
@@ -305,14 +307,8 @@ def scan(
         for place in (path, *more)
         for each in places.read(place, storage_options, lazily=True)
     ]
-    return read[0] if len(read) == 1 else pl.concat(read, how="diagonal_relaxed")
-
-
-def _collected(pairs: pl.LazyFrame) -> pl.DataFrame:
-    try:
-        return pairs.collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise RecordingError(f"a recording cannot be read: {files.first_line(error)}") from error
+    with files.readable("a recording"):
+        return read[0] if len(read) == 1 else pl.concat(read, how="diagonal_relaxed")
 
 
 def _held_back(pairs: pl.DataFrame, before: datetime | None) -> bool:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import polars as pl
 
-from mirrorkit.errors import RecordingError
+from mirrorkit.errors import MirrorError, MirrorWarning, RecordingError
 from mirrorkit.records import SCHEMA
 
 FilePath = str | os.PathLike[str]
@@ -93,7 +93,7 @@ def read(path: FilePath) -> pl.DataFrame:
     mirrorkit.errors.RecordingError: there is no file 'nowhere.parquet'
     """
     path = _existing(path)
-    with _naming(path):
+    with readable(f"'{path}'", path.suffix):
         frame = _READERS[path.suffix.lower()](path)
     return _conform(frame, f"'{path}'")
 
@@ -108,7 +108,7 @@ def read_kept(path: FilePath) -> dict[str, str]:
     path = _existing(path)
     if path.suffix.lower() == ".csv":
         return {}
-    with _naming(path), path.open("rb") as file:
+    with readable(f"'{path}'", path.suffix), path.open("rb") as file:
         metadata = pl.read_parquet_metadata(file)
     return {
         key.removeprefix(_PREFIX): text
@@ -119,7 +119,7 @@ def read_kept(path: FilePath) -> dict[str, str]:
 
 def check_readable(path: Path) -> None:
     """Raise RecordingError if a Parquet file is none, or of a newer schema version than is known."""
-    with _naming(path), path.open("rb") as file:
+    with readable(f"'{path}'", path.suffix), path.open("rb") as file:
         _check_version(pl.read_parquet_metadata(file), path)
 
 
@@ -288,12 +288,18 @@ def _existing(path: FilePath) -> Path:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Say of which file it is that Polars cannot read it."""
+def readable(name: str, kind: str = "") -> Iterator[None]:
+    """Say of what it is that it cannot be read, as this kind: a stranger's bytes raise errors of any type.
+
+    Raises RecordingError in their place, and our own as they are.
+    """
     try:
         yield
-    except pl.exceptions.PolarsError as error:
-        raise RecordingError(f"'{path}' cannot be read as {path.suffix}: {first_line(error)}") from error
+    except (MirrorError, MirrorWarning, MemoryError):
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:
+        how = f" as {kind}" if kind else ""
+        raise RecordingError(f"{name} cannot be read{how}: {first_line(error)}") from error
 
 
 @contextmanager

@@ -28,12 +28,14 @@ def read(
     Raises RecordingError if there is nothing, it cannot be read, is no recording, or is of a newer schema
     version than this mirrorkit knows.
     """
-    if cloud.is_url(place):
-        return [_cloud(os.fspath(place), options, settled=lazily)]
-    only_folders = os.fspath(place).endswith(("/", os.sep))
-    found = [_one(path, lazily) for path in _matching(cloud.local(place), only_folders)]
+    name = os.fspath(place)
+    with files.readable(f"'{name}'"):
+        if cloud.is_url(place):
+            return [_cloud(name, options, settled=lazily)]
+        only_folders = name.endswith(("/", os.sep))
+        found = [_one(path, lazily) for path in _matching(cloud.local(place), only_folders)]
     if not found:
-        raise RecordingError(f"no recording and no journal matches '{os.fspath(place)}'")
+        raise RecordingError(f"no recording and no journal matches '{name}'")
     return found
 
 
