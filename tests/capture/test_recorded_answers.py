@@ -134,11 +134,6 @@ def test_a_stream_calls_tools_as_the_whole_answer_does(
             "tool_calls",
         ),
         (
-            {"content": None, "refusal": "I will not."},
-            [{"refusal": "I will"}, {"refusal": " not."}],
-            "refusal",
-        ),
-        (
             {
                 "content": None,
                 "audio": {"id": "a", "data": "UklGUg==", "transcript": "Hello", "expires_at": 9},
@@ -167,6 +162,13 @@ def test_a_stream_is_the_whole_answer_after_litellm_has_had_it(
         assert (row["primary_status"], row["primary_output_kind"]) == ("ok", kind)
     first, second = (said(row, "primary") for row in session.frame.rows(named=True))
     assert first == second
+
+
+def test_a_refusal_is_an_answer(session: mk.MirrorSession, sim: Simulator, drive: Any) -> None:
+    """Of a whole answer: LiteLLM drops what a stream says of one, and the caller gets a blank."""
+    sim.script("gpt-4o", *[Reply(body=whole({"content": None, "refusal": "I will not."}))] * 2)
+    row = ask(session, drive, "openai")
+    assert said(row, "primary") == said(row, "silent") == ("ok", "refusal", "I will not.", None, "stop")
 
 
 def test_several_choices_are_put_together(session: mk.MirrorSession, sim: Simulator, drive: Any) -> None:
