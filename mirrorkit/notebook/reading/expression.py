@@ -49,9 +49,10 @@ _FUNCTIONS = frozenset((
     "any_horizontal", "max_horizontal", "mean_horizontal", "min_horizontal", "sum_horizontal",
 ))  # fmt: skip
 _TYPES = frozenset(("Boolean", "Date", "Datetime", "Float32", "Float64", "Int32", "Int64", "String"))
+# none that Polars makes of its input twice, as `diff` and `fill_nan` are: in a chain they double each time
 _METHODS = frozenset((
-    "abs", "add", "all", "and_", "any", "cast", "ceil", "clip", "count", "cum_count", "diff", "eq",
-    "eq_missing", "exp", "fill_nan", "fill_null", "first", "floor", "floordiv", "ge", "gt", "is_between",
+    "abs", "add", "all", "and_", "any", "cast", "ceil", "clip", "count", "cum_count", "eq",
+    "eq_missing", "exp", "fill_null", "first", "floor", "floordiv", "ge", "gt", "is_between",
     "is_duplicated", "is_finite", "is_first_distinct", "is_in", "is_infinite", "is_last_distinct", "is_nan",
     "is_not_nan", "is_not_null", "is_null", "is_unique", "last", "le", "len", "log", "log10", "log1p", "lt",
     "max", "mean", "median", "min", "mod", "mul", "n_unique", "ne", "ne_missing", "neg", "not_", "null_count",
@@ -60,9 +61,9 @@ _METHODS = frozenset((
 ))  # fmt: skip
 _SPACES: Mapping[str, frozenset[str]] = {
     "str": frozenset((
-        "contains", "contains_any", "count_matches", "ends_with", "extract", "find", "head",
-        "json_path_match", "len_bytes", "len_chars", "slice", "split", "starts_with", "strip_chars",
-        "strip_prefix", "strip_suffix", "tail", "to_lowercase", "to_uppercase",
+        "contains", "contains_any", "count_matches", "ends_with", "extract", "find", "head", "len_bytes",
+        "len_chars", "slice", "split", "starts_with", "strip_chars", "strip_prefix", "strip_suffix", "tail",
+        "to_lowercase", "to_uppercase",
     )),
     "list": frozenset((
         "all", "any", "contains", "first", "get", "last", "len", "max", "mean", "min", "n_unique", "sum",
