@@ -315,6 +315,19 @@ def test_the_line_of_a_strangers_recording_steers_no_terminal_and_is_short() -> 
     assert "9001 more" in line
 
 
+def test_nothing_that_is_told_of_a_strangers_recording_steers_a_terminal() -> None:
+    odd = "\x1b[31m\x07\r\u202e\u200b"
+    named = ("model_group", "cluster", "primary_output", "silent_output", "silent_model", "silent_error_type")
+    texts = {name: [f"{odd}{n % 2}" for n in range(40)] for name in (*named, "arm", "messages", "note")}
+    statuses = ["ok"] * 30 + ["error"] * 5 + [odd] * 5
+    recording = Recording(frame(40, tags=[[odd]] * 40, silent_status=statuses, silent_latency_s=1.0, **texts))
+    comparison = recording.compare(progress=False)
+    told = [repr(recording), repr(comparison), str(comparison.verdict), *map(str, comparison.warnings)]
+    told += [repr(recording.browse()), repr(recording.browse(blind=False))]
+    for text in told:
+        assert text.replace("\n", "").isprintable()
+
+
 def test_reading_a_recording_and_comparing_it_imports_no_litellm_plotly_or_widgets(tmp_path: Path) -> None:
     path = tmp_path / "pairs.parquet"
     Recording(frame()).to_parquet(path)
