@@ -17,7 +17,7 @@ from mirrorkit.errors import (
     SessionClosed,
     UnsupportedCall,
 )
-from mirrorkit.recording import Recording, load, scan
+from mirrorkit.recording import Recording, delete, load, scan
 from mirrorkit.records import SCHEMA, Call, Pair, Request
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ __all__ = [
     "SessionClosed",
     "UnsupportedCall",
     "compare",
+    "delete",
     "load",
     "notebook",
     "scan",

@@ -1,8 +1,8 @@
 """The reading half of a session, from memory or from disk: no router, no LiteLLM."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -12,9 +12,9 @@ from mirrorkit.compare import wording
 from mirrorkit.compare.looked import Looked
 from mirrorkit.compare.plan import UserMetric, looks_from_json, looks_to_json
 from mirrorkit.comparison import Comparison, look
-from mirrorkit.errors import MirrorError
+from mirrorkit.errors import ConfigError, MirrorError
 from mirrorkit.records import CONTROL
-from mirrorkit.store import files, places
+from mirrorkit.store import deletion, files, places
 from mirrorkit.store.frame import FrameStore
 from mirrorkit.store.places import BEFORE, PLAN
 
@@ -309,6 +309,53 @@ def scan(
     ]
     with files.readable("a recording"):
         return read[0] if len(read) == 1 else pl.concat(read, how="diagonal_relaxed")
+
+
+def delete(
+    path: files.FilePath,
+    *,
+    before: datetime | timedelta | None = None,
+    request_ids: Collection[str] | None = None,
+    clusters: Collection[str] | None = None,
+) -> int:
+    """Remove pairs from a recording for good, with their labels and verdicts; gives how many.
+
+    Give one of the three. Sessions that run keep what they have in memory, and lose it from their journal
+    only where it is in files that they no longer write to.
+
+    Args:
+        path: a .csv or .parquet file, the folder of a journal, or a glob of these.
+        before: remove pairs of requests that started before this time (UTC where it has no zone), or longer
+            ago than this.
+        request_ids: remove the pairs of these requests, each with all its arms.
+        clusters: remove the pairs of these conversations.
+
+    Raises:
+        ConfigError: none of the three is given, or more than one.
+        RecordingError: there is no such thing, it cannot be read or is in an object store, or a session that
+            runs has some of these pairs in a file that it writes to: close it first.
+
+    >>> import tempfile
+    >>> pairs = {"pair_id": ["p1", "p2"], "cluster": ["a", "b"], "arm": ["next"] * 2}
+    >>> pairs |= {"primary_status": ["ok"] * 2, "silent_status": ["ok"] * 2}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Recording(pl.DataFrame(pairs)).to_csv(f"{folder}/pairs.csv")
+    ...     delete(f"{folder}/pairs.csv", clusters=["a"]), load(f"{folder}/pairs.csv").frame["pair_id"][0]
+    (1, 'p2')
+    """
+    given = {"started_at": before, "request_id": request_ids, "cluster": clusters}
+    if sum(value is not None for value in given.values()) != 1:
+        raise ConfigError("delete: give one of before=, request_ids= and clusters=.")
+    if before is None:
+        column, chosen = ("cluster", clusters) if request_ids is None else ("request_id", request_ids)
+        if isinstance(chosen, str):
+            raise ConfigError(f"{chosen!r} is one text: give a list of them.")
+        return deletion.delete(path, pl.col(column).is_in(list(chosen or ())))
+    if not isinstance(before, datetime | timedelta):
+        raise ConfigError(f"before={before!r}: give a datetime, or a timedelta for what is older than that.")
+    until = datetime.now(UTC) - before if isinstance(before, timedelta) else before
+    until = until.replace(tzinfo=UTC) if until.tzinfo is None else until.astimezone(UTC)
+    return deletion.delete(path, pl.col("started_at") < until)
 
 
 def _held_back(pairs: pl.DataFrame, before: datetime | None) -> bool:

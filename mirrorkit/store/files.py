@@ -49,7 +49,7 @@ def write_csv(frame: pl.DataFrame, path: FilePath, *, neutralise: bool = True) -
     (True, True)
     """
     frame = conform(frame)
-    with _replacing(path) as file:
+    with replacing(path) as file:
         _as_text(frame, neutralise=neutralise).write_csv(file)
 
 
@@ -77,7 +77,7 @@ def write_parquet(
     metadata = {f"{_PREFIX}{name}": text for name, text in kept.items()}
     if _VERSION_KEY in metadata:
         raise RecordingError('nothing can be kept as "schema_version", which is the file\'s own: rename it')
-    with _replacing(path, 0o600 if private else 0o666) as file:
+    with replacing(path, 0o600 if private else 0o666) as file:
         frame.write_parquet(file, metadata={**metadata, _VERSION_KEY: str(SCHEMA.version)})
 
 
@@ -303,7 +303,7 @@ def readable(name: str, kind: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def _replacing(path: FilePath, mode: int = 0o666) -> Iterator[IO[bytes]]:
+def replacing(path: FilePath, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """A file to write to, which takes the place of the one at the path when all went well."""
     # Through a link to the file it points at, as a plain write would.
     path = _path(path).resolve()

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
@@ -108,6 +108,25 @@ def together(lines: Iterable[bytes]) -> Said:
     looks = [note.looks for note in told if note.looks is not None]
     said = tuple(note.annotation for note in told if note.annotation is not None)
     return Said(said, looks[-1] if looks else "[]")
+
+
+def without(text: bytes, pair_ids: Collection[str]) -> bytes | None:
+    """The lines of notes but for those of some pairs; None where none is of them.
+
+    >>> when = datetime(2026, 11, 22)
+    >>> without(said(Annotation("p", {"note": "b"}), when), {"p"}), without(b"{", {"p"})
+    (b'', None)
+    """
+    all_lines = text.splitlines(keepends=True)
+    rest = [line for line in all_lines if not _is_of(line, pair_ids)]
+    return b"".join(rest) if len(rest) < len(all_lines) else None
+
+
+def _is_of(line: bytes, pair_ids: Collection[str]) -> bool:
+    told = _told(line)
+    if told is None:  # nobody knows what it says, unless it names one of them
+        return any(pair_id.encode("utf-8", "replace") in line for pair_id in pair_ids)
+    return told.annotation is not None and told.annotation.pair_id in pair_ids
 
 
 def applied(lazy: pl.LazyFrame, annotations: Iterable[Annotation]) -> pl.LazyFrame:

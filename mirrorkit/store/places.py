@@ -33,13 +33,13 @@ def read(
         if cloud.is_url(place):
             return [_cloud(name, options, settled=lazily)]
         only_folders = name.endswith(("/", os.sep))
-        found = [_one(path, lazily) for path in _matching(cloud.local(place), only_folders)]
+        found = [_one(path, lazily) for path in matching(cloud.local(place), only_folders)]
     if not found:
         raise RecordingError(f"no recording and no journal matches '{name}'")
     return found
 
 
-def _matching(path: Path, only_folders: bool) -> Iterator[Path]:
+def matching(path: Path, only_folders: bool) -> Iterator[Path]:
     """The path, or where it is a glob the journals and files of pairs that match it, each once."""
     if path.exists() or not has_magic(str(path)):
         yield path
