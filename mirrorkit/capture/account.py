@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 
 from mirrorkit.capture.policy import Spending
 
@@ -27,11 +28,12 @@ class Account:
         others = [each for key, each in list(self._spendings.items()) if key is not session]
         return self.recorded_usd + sum(each.spent + each.reserved for each in others)
 
-    def found(self, recorded_usd: float) -> None:
-        """So much is in the record, of which the sessions of this process have spent their part."""
+    def look(self, recorded_usd: Callable[[], float]) -> None:
+        """Ask what is in the record, of which the sessions of this process have spent their part."""
+        # in this order: what is spent meanwhile counts twice, rather than not at all
         with self.lock:
             own = sum(each.spent for each in self._spendings.values())
-            self.recorded_usd = max(0.0, recorded_usd - own)
+        self.recorded_usd = max(0.0, recorded_usd() - own)
 
     def here(self) -> "Account":
         """This account, or in a process that was forked off one that goes on from it."""
