@@ -74,7 +74,10 @@ class Judging(Readable):
         """
         judge, rows = self._judging(model, rubric, sample, arm, labelled, concurrency)
         with progress_bar(len(rows), "judging", progress, "pairs") as show:
-            run_all(rows, judge.judge, concurrency, lambda: True, show, self._batch_workers)
+            workers = self._batch_workers
+            run_all(
+                rows, lambda row, _: judge.judge(row), concurrency, show, [None] * len(rows), None, workers
+            )
         judge.finish()
         return judge.summary(self.frame)
 
@@ -93,7 +96,7 @@ class Judging(Readable):
         asked = (model, rubric, sample, arm, labelled, concurrency)
         judge, rows = await asyncio.to_thread(self._judging, *asked)
         with progress_bar(len(rows), "judging", progress, "pairs") as show:
-            await arun_all(rows, judge.ajudge, concurrency, lambda: True, show)
+            await arun_all(rows, lambda row, _: judge.ajudge(row), concurrency, show, [None] * len(rows))
         judge.finish()
         return await asyncio.to_thread(lambda: judge.summary(self.frame))
 

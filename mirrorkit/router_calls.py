@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+from mirrorkit.capture.batch import OnMirrored
 from mirrorkit.capture.mirror import Mirror
 from mirrorkit.capture.router.adapter import ENTRY_POINTS, CallType
 
@@ -89,13 +90,17 @@ class RouterCalls(ABC):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return mirror.adapter.member(name)
 
-    def _call(self, call_type: CallType, kwargs: dict[str, Any]) -> Any:
+    def _call(
+        self, call_type: CallType, kwargs: dict[str, Any], on_mirrored: OnMirrored | None = None
+    ) -> Any:
         self._check_open()
-        return self._mirror.call(call_type, kwargs)
+        return self._mirror.call(call_type, kwargs, on_mirrored)
 
-    async def _acall(self, call_type: CallType, kwargs: dict[str, Any]) -> Any:
+    async def _acall(
+        self, call_type: CallType, kwargs: dict[str, Any], on_mirrored: OnMirrored | None = None
+    ) -> Any:
         self._check_open()
-        return await self._mirror.acall(call_type, kwargs)
+        return await self._mirror.acall(call_type, kwargs, on_mirrored)
 
     @abstractmethod
     def _check_open(self) -> None:

@@ -5,7 +5,7 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from datetime import datetime
 from functools import partial
@@ -15,7 +15,9 @@ from typing import Any, Self
 
 import polars as pl
 
-from mirrorkit.capture.batch import arun_all, read_requests, run_all
+from mirrorkit.batches import Batches
+from mirrorkit.capture.account import account_of
+from mirrorkit.capture.deadline import Deadline
 from mirrorkit.capture.judge import Claims
 from mirrorkit.capture.lifetime import NO_POLARS, at_exit, at_fork, uses_polars
 from mirrorkit.capture.mirror import Isolation, Mirror
@@ -33,15 +35,17 @@ from mirrorkit.compare.looked import Looked
 from mirrorkit.errors import MirrorWarning, SessionClosed
 from mirrorkit.judging import Judging
 from mirrorkit.notebook import loops
-from mirrorkit.notebook.progress import progress as progress_bar
 from mirrorkit.records import Pair, Request
 from mirrorkit.router_calls import RouterCalls
 from mirrorkit.store.frame import FrameStore
 from mirrorkit.store.journal import Journal
 from mirrorkit.watching import Watching
 
+_JOURNAL_S = 2.0
+"""Seconds that a journal has to end, however little of a time-out is left."""
 
-class MirrorSession(RouterCalls, Judging, Watching):
+
+class MirrorSession(RouterCalls, Judging, Batches, Watching):
     """Wraps a Router with mirroring, and records every primary and silent pair.
 
     Call it as you call the Router: the answers are the Router's own, and each request is also sent, in the
@@ -56,14 +60,24 @@ class MirrorSession(RouterCalls, Judging, Watching):
         sample: share, 0 to 1, of requests that are mirrored; decided by a hash of the request's id (the
             caller's `litellm_call_id`, else a new one) and the seed.
         where: mirror only the requests for which this is true; called before the primary, so keep it quick.
-        budget_usd: stop mirroring when silent calls have cost this many US dollars, those in flight counted
-            at what they are expected to cost.
+        budget_usd: stop mirroring when silent calls and judges have cost this many US dollars, those in
+            flight counted at what they are expected to cost. With a journal, it counts what all sessions on
+            it have spent.
         max_in_flight: silent calls at once.
         mirror_rate: silent calls that may start in a second, evenly paced; None sets no limit. A provider
             that answers 429 is left alone as long as it asks, whatever the rate.
         max_waiting: silent calls that may wait; past it a mirror is dropped, and counted as `saturated`.
-        timeout_s: seconds that a silent call may take; None leaves that to the Router.
-        silent_retries: how often a failing silent call is tried again.
+        timeout_s: seconds that a silent call may take, retries included. None leaves an attempt the time-out
+            that the caller or the Router has set; where neither has, a silent call may take 120 s, or three
+            times what its primary took, whichever is longer.
+        silent_retries: how often a failing silent call is tried again; None leaves that to the Router, which
+            tries primaries again too.
+        forward: names of further request parameters that silent calls are sent with. A silent model of
+            another provider gets the parameters of the OpenAI API, and one of the same provider that
+            provider's own too; headers, credentials and unknown keywords go to neither.
+        repeat_actions: whether to mirror, to the control arm, requests whose provider runs a tool that may
+            act (MCP, computer use): it then acts twice.
+        exit_timeout_s: seconds that the end of the program waits for silent calls.
         isolation: where silent calls run. "shared": this process, on one thread pool (sync calls) or on the
             caller's event loop (async calls), where primaries go first. "process": a child process of lower
             priority, built from the Router's own settings, so that primaries are as fast as without.
@@ -74,10 +88,12 @@ class MirrorSession(RouterCalls, Judging, Watching):
             where `compare` sees them.
         storage_options: Polars' own, for a journal in an object store.
         redact: applied to every recorded text; what it raises on is recorded as null.
+        keep_media: record base64 images, audio and files as they are, not by kind, size and hash alone.
         seed: makes request ids, and with them sample and control, the same in each run.
 
     Raises:
-        ConfigError: a value is out of range, there is nothing to mirror to, or a child process cannot have
+        ConfigError: a value is out of range, there is nothing to mirror to, a silent model that is to keep to
+            a budget has no price, or a child process cannot have
             something that the Router or LiteLLM is set up with.
         RecordingError: the journal cannot be made or written to.
 
@@ -103,12 +119,16 @@ class MirrorSession(RouterCalls, Judging, Watching):
         max_waiting: int = 1_000,
         mirror_rate: float | None = None,
         timeout_s: float | None = None,
-        silent_retries: int = 0,
+        silent_retries: int | None = None,
+        forward: Sequence[str] = (),
+        repeat_actions: bool = False,
+        exit_timeout_s: float = 20.0,
         isolation: Isolation = "shared",
         journal: str | PathLike[str] | None = None,
         max_pairs_in_memory: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
         redact: Callable[[str], str] | None = None,
+        keep_media: bool = False,
         seed: int | None = None,
     ) -> None:
         policy = Policy(
@@ -121,6 +141,10 @@ class MirrorSession(RouterCalls, Judging, Watching):
             timeout_s=timeout_s,
             silent_retries=silent_retries,
             seed=seed,
+            forward=forward if isinstance(forward, str) else tuple(forward),  # type: ignore[arg-type]
+            repeat_actions=repeat_actions,
+            exit_timeout_s=exit_timeout_s,
+            keep_media=keep_media,
         )
         check_callable("where", where)
         check_callable("redact", redact)
@@ -130,6 +154,7 @@ class MirrorSession(RouterCalls, Judging, Watching):
         self._closed = False
         self._beginning = threading.Lock()
         self._batch_workers: set[Future[None]] = set()
+        self._answers: list[Any] = []
         adapter = Adapter(router)
         kept: Journal | None = None
         try:
@@ -137,6 +162,9 @@ class MirrorSession(RouterCalls, Judging, Watching):
             check_groups(adapter, silent, policy)
             if journal is not None:
                 kept = Journal(journal, storage_options=storage_options)
+            self._account = account_of(None if kept is None else os.fspath(kept.folder.resolve()))
+            if kept is not None and budget_usd is not None:
+                self._account.look(kept.cost_usd)
             self._unreadable: str | None = None
             self._mirror_to = partial(Mirror, adapter, policy, silent, where, redact, isolation)
             self._store_in = partial(FrameStore, most=max_pairs_in_memory)
@@ -152,7 +180,7 @@ class MirrorSession(RouterCalls, Judging, Watching):
             raise
         if kept is not None:
             # a session that is dropped unclosed ends its journal too
-            weakref.finalize(self, kept.close)
+            weakref.finalize(self, kept.close, exit_timeout_s)
         at_exit(weakref.WeakMethod(self._finish))
         at_fork(weakref.WeakMethod(self._let_go))
 
@@ -164,71 +192,31 @@ class MirrorSession(RouterCalls, Judging, Watching):
         )
         mute = self._unreadable if journal is None else None
         # by this method, what is under way holds the session, whose hook ends it when the interpreter ends
-        self._mirror = self._mirror_to(under_way, self._keep, mute)
+        begin = None if journal is None else self._store.begun
+        self._account = self._account.here()
+        self._mirror = self._mirror_to(under_way, self._keep, begin, self._store.dropped, mute, self._account)
         self._process = os.getpid()
 
     def _keep(self, pair: Pair) -> None:
         self._store.append(pair)
 
-    def run(
-        self,
-        requests: Any,
-        *,
-        model: str | None = None,
-        column: str | None = None,
-        concurrency: int = 8,
-        progress: bool = True,
-        **params: Any,
-    ) -> list[Any]:
-        """Send many chat requests, mirrored, and wait for them and their mirrors, on threads.
+    def cancel(self) -> int:
+        """Drop the silent calls that have not been sent, which are recorded as `cancelled`; how many.
 
-        Works in a script and in a cell whose event loop is running.
-
-        Args:
-            requests: prompts, message lists or request dicts, or a frame or series of them.
-            model: the model group that answers; not needed where the session has one primary group, or
-                where each request dict names its own.
-            column: the frame's column; by default `messages`, else `prompt`.
-            concurrency: how many primaries at once.
-            progress: whether to show a progress bar.
-            params: further parameters of every request.
-
-        Returns:
-            For each request its answer (of a stream, the list of chunks), or the exception it raised.
+        Those in flight go on, and so do primaries.
         """
-        asked = self._asked(requests, model, column, params, concurrency)
-        with progress_bar(len(asked), "mirroring", progress) as show:
-            room = self._room(concurrency)
-            answers = run_all(
-                asked,
-                lambda kwargs: self._call("completion", kwargs),
-                concurrency,
-                room,
-                show,
-                self._batch_workers,
-            )
-        self._mirror.dispatcher.drain()
-        return answers
+        return self._mirror.dispatcher.give_up()
 
-    async def arun(
-        self,
-        requests: Any,
-        *,
-        model: str | None = None,
-        column: str | None = None,
-        concurrency: int = 8,
-        progress: bool = True,
-        **params: Any,
-    ) -> list[Any]:
-        """The same, awaiting, on the running loop; see `run`."""
-        asked = self._asked(requests, model, column, params, concurrency)
-        with progress_bar(len(asked), "mirroring", progress) as show:
-            room = self._room(concurrency)
-            answers = await arun_all(
-                asked, lambda kwargs: self._acall("completion", kwargs), concurrency, room, show
-            )
-        await self.adrain()
-        return answers
+    def pause(self) -> None:
+        """Mirror nothing until `resume`: primaries are served, and counted as `paused` in the funnel.
+
+        `MIRRORKIT_DISABLED=1` in the environment does the same to all sessions of a process.
+        """
+        self._mirror.is_paused = True
+
+    def resume(self) -> None:
+        """Mirror again, after `pause`."""
+        self._mirror.is_paused = False
 
     def label(self, pair_id: str, preference: str | None, *, note: str | None = None) -> None:
         """Set which answer of a pair a person prefers, as `Recording.label` does; `redact` sees the note."""
@@ -259,7 +247,7 @@ class MirrorSession(RouterCalls, Judging, Watching):
 
     @property
     def spent_usd(self) -> float:
-        """What silent calls and judges are known to have cost so far, in US dollars."""
+        """What silent calls and judges of this session are known to have cost so far, in US dollars."""
         return self._mirror.books.spending.spent
 
     @property
@@ -274,7 +262,8 @@ class MirrorSession(RouterCalls, Judging, Watching):
         It is the start of the oldest request under way, else now. Pairs past it are those that happened to
         finish first, which favours the fast. Read it before `frame`, which then holds all those pairs.
         """
-        return self._mirror.complete_before
+        own, others = self._mirror.complete_before, self._store.others_before
+        return own if others is None else min(own, others)
 
     def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until the mirrors under way are recorded; False if `timeout_s` seconds were not enough.
@@ -300,25 +289,27 @@ class MirrorSession(RouterCalls, Judging, Watching):
     def close(self, timeout_s: float | None = None) -> None:
         """Finish the mirrors under way and give the Router its settings back; frame and compare stay.
 
-        Mirrors that have not started after `timeout_s` seconds are given up, and recorded as `cancelled`.
+        Mirrors that have not ended after `timeout_s` seconds are given up, and recorded as `cancelled`.
 
         Raises:
             LoopRunning: as `drain` does; use `await aclose()`.
         """
+        deadline = Deadline.after(timeout_s)
         if self._mirror.dispatcher.blocks():
             self.drain(timeout_s)
         self._mirror.streams.leave()
         if not self.drain(timeout_s):
-            self._mirror.dispatcher.give_up()
-        self._shut()
+            self._mirror.cancel()
+        self._shut(deadline)
 
     async def aclose(self, timeout_s: float | None = None) -> None:
         """The same, awaiting."""
+        deadline = Deadline.after(timeout_s)
         self._mirror.streams.leave()
         if not await self.adrain(timeout_s):
-            self._mirror.dispatcher.give_up()
+            await asyncio.to_thread(self._mirror.cancel)
         # a child process and a journal take their time to end
-        await asyncio.to_thread(self._shut)
+        await asyncio.to_thread(self._shut, deadline)
 
     def __enter__(self) -> Self:
         return self
@@ -344,8 +335,26 @@ class MirrorSession(RouterCalls, Judging, Watching):
         return len(self._store)
 
     def __repr__(self) -> str:
-        told = self._mirror.told(self.funnel, len(self._store), self.under_way)
-        return f"<MirrorSession {'closed' if self._closed else 'open'}: {', '.join(told)}>"
+        return f"<MirrorSession {'closed' if self._closed else 'open'}: {', '.join(self._summary())}>"
+
+    def _summary(self) -> list[str]:
+        """What has come of the session, and what it is doing, in a few words each."""
+        funnel, mirror = self.funnel, self._mirror
+        spending, books = mirror.books.spending, mirror.books
+        limit = "" if spending.limit is None else f" of ${spending.limit:g}"
+        parts = [f"{funnel.requests:,} requests", f"{funnel.mirrored:,} mirrored"]
+        parts += [f"{len(self._store):,} pairs", f"{self.under_way:,} under way"]
+        others = f", ${spending.elsewhere:.3g} by other sessions on the journal" if spending.elsewhere else ""
+        parts.append(f"${spending.spent:.3g} spent{limit}{others}")
+        if mirror.is_off and not self._closed:
+            parts.append("paused")
+        if mirror.away is not None and not mirror.away.closed:
+            parts.append(mirror.away.state)
+        rests = mirror.dispatcher.paused.items()
+        parts += [f"{group} asked for {seconds:.3g} s of rest" for group, seconds in rests]
+        if books.faults:
+            parts.append(f"{books.faults:,} faults (last: {books.last_fault})")
+        return parts
 
     def _check_open(self) -> None:
         if self._closed:
@@ -360,37 +369,23 @@ class MirrorSession(RouterCalls, Judging, Watching):
         """Whether the record is this process's; a fork begins its own with its first call."""
         return self._process == os.getpid()
 
-    def _asked(
-        self,
-        requests: Any,
-        model: str | None,
-        column: str | None,
-        params: Mapping[str, Any],
-        concurrency: int,
-    ) -> list[dict[str, Any]]:
-        self._check_ready(concurrency)
-        return read_requests(requests, model or self._mirror.only_primary(), column, params)
-
-    def _room(self, concurrency: int) -> Callable[[], bool]:
-        # so that none of the primaries that a batch has under way finds the queue full
-        jobs = concurrency * self._mirror.most_arms()
-        return lambda: self._mirror.dispatcher.has_room(jobs)
-
-    def _shut(self) -> None:
+    def _shut(self, deadline: Deadline) -> None:
         self._closed = True
         if not self._is_own():
             return
         self._mirror.shut_down()
         if self._store.journal is not None:
-            self._store.journal.close()
+            left_s = deadline.left_s
+            self._store.journal.close(None if left_s is None else max(_JOURNAL_S, left_s))
 
     def _finish(self) -> None:
         if not self._closed and self._is_own():
+            deadline = Deadline.after(self._mirror.policy.exit_timeout_s)
             # what an interrupted run had sent
-            wait(tuple(self._batch_workers))
+            wait(tuple(self._batch_workers), deadline.left_s)
             self._mirror.streams.leave()
-            self._mirror.dispatcher.finish_at_exit()
-            self._shut()
+            self._mirror.finish_at_exit(deadline.left_s or 0.0)
+            self._shut(deadline)
 
     def _let_go(self) -> None:
         """In a process that is forked off: what is open and under way is the parent's."""

@@ -30,7 +30,8 @@ class Answer:
 
     `texts` has one text a choice; `tool_calls` are mappings of `name` and `arguments`; `reasoning` is kept
     to be counted. `is_refusal` says that the texts are what the provider gave as a refusal, `is_pending`
-    that the answer is yet to be made, `failure` why this is no answer.
+    that the answer is yet to be made, `failure` why this is no answer. `media` are the addresses of images in
+    it, which are data URLs where they are in the answer itself.
     """
 
     texts: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class Answer:
     reasoning: str = field(default="", repr=False)
     finish_reason: str | None = None
     has_media: bool = False
+    media: tuple[str, ...] = field(default=(), repr=False)
     is_refusal: bool = False
     is_pending: bool = False
     model: str | None = None
@@ -69,6 +71,17 @@ class Answer:
         if not any(self.texts):
             return None
         return self.texts[0] if len(self.texts) == 1 else json.dumps(self.texts, ensure_ascii=False)
+
+    @property
+    def recorded(self) -> str | None:
+        r"""The output as it is recorded: its text, and each image on a line of its own.
+
+        >>> Answer(("A dot:",), has_media=True, media=("https://host/dot.png",)).recorded
+        'A dot:\nhttps://host/dot.png'
+        """
+        if not self.media:
+            return self.output
+        return "\n".join((*filter(None, (self.output,)), *self.media))
 
     @property
     def says_something(self) -> bool:

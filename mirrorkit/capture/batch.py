@@ -4,18 +4,26 @@ import asyncio
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from time import sleep
+from concurrent.futures import Future, wait
+from functools import partial
+from time import monotonic
 from typing import Any, TypeVar
 
 import polars as pl
 
+from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.capture.streams import is_stream
+from mirrorkit.capture.threads import Threads
 from mirrorkit.errors import ConfigError
 
 _COLUMNS = ("messages", "prompt")
 _TICK_S = 0.1
-_PAUSE_S = 0.02
+
+PATIENCE_S = 30.0
+"""Seconds without a silent call's end after which a batch waits no more for any."""
+
+OnMirrored = Callable[["Future[None]"], None]
+"""Is given, once a request is mirrored, what is done when its silent calls have ended."""
 
 Kwargs = dict[str, Any]
 _Asked = TypeVar("_Asked")
@@ -83,22 +91,68 @@ def _messages(item: Any) -> Any:
     return [{"role": "user", "content": item}]
 
 
+class Patience:
+    """How long a batch waits for silent calls: as long as some of them end.
+
+    Over when none has ended for so many seconds; what waits for its turn is then dropped. `clock` counts
+    seconds.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, seconds: float = PATIENCE_S, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._seconds = seconds
+        self._clock = clock
+        self._since = clock()
+
+    def renew(self) -> None:
+        """Wait for as long again, as the last primary has been sent."""
+        self._since = self._clock()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether to wait no more."""
+        if self._clock() - max(self._since, self._dispatcher.ended_at) <= self._seconds:
+            return False
+        self._dispatcher.give_up()
+        return True
+
+
+class Progress:
+    """How many requests are done: answered, and their pairs recorded."""
+
+    def __init__(self) -> None:
+        self._done = itertools.count(1)
+        self.finished = 0
+
+    def request(self, pairs: "Future[None] | None") -> None:
+        """A request was answered; its pairs, if it has any, are there once this is done."""
+        if pairs is None:
+            self._step()
+        else:
+            pairs.add_done_callback(lambda _: self._step())
+
+    def _step(self) -> None:
+        self.finished = next(self._done)
+
+
 def run_all(
     requests: Sequence[_Asked],
-    call: Callable[[_Asked], Any],
+    call: Callable[[_Asked, OnMirrored], Any],
     concurrency: int,
-    has_room: Callable[[], bool],
     show: Callable[[int], object],
+    results: list[Any],
+    patience: Patience | None = None,
     workers: set[Future[None]] | None = None,
-) -> list[Any]:
-    """Send the requests on threads, at most `concurrency` at once; gives each one's answer or exception.
+) -> None:
+    """Send the requests on threads, at most `concurrency` at once, each until its pairs are there too.
 
-    `show` hears, in this thread, how many are done; `has_room` holds the next request back while it is
-    False. An interrupt stops the sending, and is raised; what was sent goes on in `workers`.
+    Each one's answer or exception is put into `results`, which has a place for each. `show` hears, in this
+    thread, how many are done. An interrupt stops the sending, and is raised; what was sent goes on in
+    `workers`.
     """
-    results: list[Any] = [None] * len(requests)
-    turns, done = itertools.count(), itertools.count()
-    finished, stopped = 0, False
+    turns, progress, stopped = itertools.count(), Progress(), False
     under_way: set[Future[None]] = set() if workers is None else workers
 
     def work() -> None:
@@ -106,68 +160,99 @@ def run_all(
         ended = Future[None]()
         under_way.add(ended)
         try:
-            send()
+            while not stopped and (turn := next(turns)) < len(requests):
+                send(turn)
         finally:
             under_way.discard(ended)
             ended.set_result(None)
 
-    def send() -> None:
-        nonlocal finished
-        while not stopped and (turn := next(turns)) < len(requests):
-            while not has_room() and not stopped:
-                sleep(_PAUSE_S)
-            try:
-                answer = call(requests[turn])
-                results[turn] = list(answer) if is_stream(answer) else answer
-            except Exception as error:
-                results[turn] = error
-            finished = next(done) + 1
+    def send(turn: int) -> None:
+        mirrored: list[Future[None]] = []
+        try:
+            answer = call(requests[turn], mirrored.append)
+            results[turn] = list(answer) if is_stream(answer) else answer
+        except Exception as error:
+            results[turn] = error
+        pairs = mirrored[0] if mirrored else None
+        progress.request(pairs)
+        while pairs is not None and not stopped and not (patience and patience.is_over):
+            if wait([pairs], timeout=_TICK_S).done:
+                break
 
-    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="mirrorkit-run")
+    threads = Threads("mirrorkit-run")
+    working: set[Future[None]] = set()
     try:
-        working = {pool.submit(work) for _ in range(min(concurrency, len(requests)))}
+        for _ in range(min(concurrency, len(requests))):
+            ended = Future[None]()
+            working.add(ended)
+            threads.run(partial(_resolve, ended, work))
         while working:
             _, working = wait(working, timeout=_TICK_S)
-            show(finished)
+            show(progress.finished)
     finally:
         stopped = True
-        pool.shutdown(wait=False, cancel_futures=True)
-    return results
+    if patience is not None:
+        patience.renew()
+    show(progress.finished)
+
+
+def _resolve(ended: "Future[None]", work: Callable[[], None]) -> None:
+    try:
+        work()
+    finally:
+        ended.set_result(None)
 
 
 async def arun_all(
     requests: Sequence[_Asked],
-    call: Callable[[_Asked], Awaitable[Any]],
+    call: Callable[[_Asked, OnMirrored], Awaitable[Any]],
     concurrency: int,
-    has_room: Callable[[], bool],
     show: Callable[[int], object],
-) -> list[Any]:
+    results: list[Any],
+    patience: Patience | None = None,
+) -> None:
     """The same on the running loop, awaiting."""
-    results: list[Any] = [None] * len(requests)
-    turns = itertools.count()
-    finished = 0
+    turns, progress = itertools.count(), Progress()
 
     async def work() -> None:
-        nonlocal finished
         while (turn := next(turns)) < len(requests):
-            while not has_room():  # noqa: ASYNC110 (room is made by threads too, which set no asyncio.Event)
-                await asyncio.sleep(_PAUSE_S)
-            try:
-                answer = await call(requests[turn])
-                results[turn] = [chunk async for chunk in answer] if is_stream(answer) else answer
-            except Exception as error:
-                results[turn] = error
-            finished += 1
+            await send(turn)
+
+    async def send(turn: int) -> None:
+        mirrored: list[Future[None]] = []
+        try:
+            answer = await call(requests[turn], mirrored.append)
+            results[turn] = [chunk async for chunk in answer] if is_stream(answer) else answer
+        except Exception as error:
+            results[turn] = error
+        progress.request(mirrored[0] if mirrored else None)
+        if not mirrored or mirrored[0].done():
+            return
+        pairs = asyncio.wrap_future(mirrored[0])
+        while not pairs.done() and not (patience and patience.is_over):
+            await asyncio.wait([pairs], timeout=_TICK_S)
 
     working = {asyncio.ensure_future(work()) for _ in range(min(concurrency, len(requests)))}
     try:
         while working:
             # the tick lets an interrupt through while every request waits for its provider
             done, working = await asyncio.wait(working, timeout=_TICK_S)
-            show(finished)
+            show(progress.finished)
             for task in done:
                 task.result()
     finally:
         for task in working:
             task.cancel()
-    return results
+    if patience is not None:
+        patience.renew()
+    show(progress.finished)
+
+
+def failure_of(results: Sequence[Any]) -> BaseException | None:
+    """The first of the exceptions, where every request of a batch has failed.
+
+    >>> failure_of([ValueError("a"), ValueError("b")]), failure_of([ValueError("a"), "answer"])
+    (ValueError('a'), None)
+    """
+    failed = [result for result in results if isinstance(result, BaseException)]
+    return failed[0] if failed and len(failed) == len(results) else None

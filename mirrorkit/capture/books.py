@@ -1,30 +1,38 @@
 """The session's books: what came in, what it cost, and what went wrong in the background."""
 
-import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Literal
 
+from mirrorkit.capture.account import Account
 from mirrorkit.capture.policy import Funnel, Reason, Spending
 from mirrorkit.capture.scrub import Scrubber
 from mirrorkit.errors import MirrorWarning
 from mirrorkit.records import Call
 
+_ALIKE = 10
+_MIXED = float("-inf")
+
 
 class Books:
     """Counts, spending and faults, kept for many threads; nothing here ever raises at a caller."""
 
-    def __init__(self, budget_usd: float | None) -> None:
+    def __init__(self, budget_usd: float | None, account: Account | None = None) -> None:
         self._counts: Counter[str] = Counter()
         self._call_types: Counter[str] = Counter()
-        self.spending = Spending(budget_usd)
+        self._account = account or Account()
+        self._own = object()
+        self._spending = Spending(budget_usd)
         self.faults = 0
         self.last_fault: str | None = None
         # without the user's redact, whose own faults are told here
         self._scrubber = Scrubber()
-        self._lock = threading.Lock()
+        # one for all on the account, so that together they keep to the budget
+        self._lock = self._account.lock
         self._warned: set[str] = set()
+        self._failures: dict[str, tuple[str, float]] = {}
 
     def mask(self, secrets: Iterable[str]) -> None:
         """Learn what must not be shown of a fault."""
@@ -54,35 +62,70 @@ class Books:
             **settled,
         )
 
+    @property
+    def spending(self) -> Spending:
+        """What silent calls and judges of this session have cost, and will, beside those of others."""
+        return replace(self._spending, elsewhere=self._account.beside(self._own))
+
+    def _spend(self, spending: Spending) -> None:
+        self._spending = spending
+        self._account.keep(self._own, spending)
+
     def reserve(self, expected: Sequence[float]) -> bool:
         """Set aside what a request's silent calls will cost, all or none; False if the budget is spent."""
         with self._lock:
             if not self.spending.allows(*expected):
                 return False
-            self.spending = self.spending.reserve(*expected)
+            self._spend(self.spending.reserve(*expected))
             return True
 
-    def settle(self, expected: float, call: Call | None = None) -> None:
-        """A silent call ended as this Call, or (None) was not sent after all."""
+    def settle(self, expected: float, call: Call | None = None, group: str = "") -> None:
+        """A silent call of a group ended as this Call, or (None) was not sent after all."""
         cost = None if call is None else call.cost_usd
         with self._lock:
-            self.spending = self.spending.settle(expected, cost)
+            self._spend(self.spending.settle(expected, cost))
         if call is not None:
             self._check_price(call)
+            self._check_failures(call, group)
+
+    def _check_failures(self, call: Call, group: str) -> None:
+        """Warn once where all silent calls of a group fail for one reason: nothing else will come of it."""
+        if call.status not in ("ok", "error", "timeout"):
+            return
+        why = call.error_type or ""
+        with self._lock:
+            known, many = self._failures.get(group, (why, 0))
+            many = many + 1 if why and why == known else _MIXED
+            self._failures[group] = known, many
+        if many == _ALIKE:
+            self._warn_once(
+                f"failures of {group}",
+                f"all of the first {_ALIKE} silent calls of {group!r} have failed alike: {why}: "
+                f"{self._scrubber.error(call.error_message)}",
+            )
+
+    def warn_unknown(self, names: Sequence[str]) -> None:
+        """Warn once that parameters were not sent to silent models, as nobody knows what they are."""
+        self._warn_once(
+            "unknown",
+            f"silent calls are sent without {', '.join(names)}, which may be a credential: where it is part "
+            f"of the request, name it in `MirrorSession(..., forward=[{names[0]!r}])`. The column "
+            "`stripped` has the names for each pair.",
+        )
 
     def reserve_judge(self, expected: float) -> bool:
         """Set aside what a judge's work on a pair will cost; False if the budget is spent."""
         with self._lock:
             if not self.spending.allows():
                 return False
-            self.spending = self.spending.reserve(expected)
+            self._spend(self.spending.reserve(expected))
             return True
 
     def settle_judge(self, expected: float, calls: Sequence[Call]) -> None:
         """A judge's work on a pair ended, with these calls."""
         known = sum(call.cost_usd for call in calls if call.cost_usd is not None)
         with self._lock:
-            self.spending = self.spending.settle_judge(expected, known)
+            self._spend(self.spending.settle_judge(expected, known))
         for call in calls:
             self._check_price(call)
 

@@ -1,10 +1,12 @@
 """Chat answers: a whole one is read as a stream of one piece, so that both read alike."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from mirrorkit.capture.answer import Answer, finish_of
 from mirrorkit.capture.failures import EmptyStream
 from mirrorkit.capture.fields import field_of, name_of, text_of, values_of
+from mirrorkit.capture.media import address_of
 from mirrorkit.capture.tool_calls import ToolCalls
 from mirrorkit.capture.usage import Usage, usage_of
 
@@ -42,22 +44,22 @@ class ChatAnswer:
         self._choices: dict[int, _Choice] = {}
         self._calls = ToolCalls()
         self._has_media = False
+        self._media: list[str] = []
         self._has_provider = False
         self._model: str | None = None
         self.begun = False
         """whether anything of the answer itself has come"""
 
-    def take_chunk(self, chunk: Any) -> None:
-        """Take a chunk of a stream."""
-        self._model = name_of(field_of(chunk, "model")) or self._model
-        hidden = field_of(chunk, "_hidden_params")
+    def take_chunk(self, chunk: Mapping[str, Any], hidden: Mapping[str, Any]) -> None:
+        """Take a chunk of a stream, by its fields and its hidden parameters."""
+        self._model = name_of(chunk.get("model")) or self._model
         # the id that the provider gave: a chunk that LiteLLM makes up has none
-        self._has_provider = self._has_provider or bool(field_of(hidden, "received_model_id"))
-        for choice in field_of(chunk, "choices") or ():
-            index, delta = field_of(choice, "index"), values_of(field_of(choice, "delta"))
+        self._has_provider = self._has_provider or bool(hidden.get("received_model_id"))
+        for choice in map(values_of, chunk.get("choices") or ()):
+            index, delta = choice.get("index"), values_of(choice.get("delta"))
             at = index if isinstance(index, int) else 0
             self._has_provider = self._has_provider or delta.get("role") is not None
-            self._take(at, delta, field_of(choice, "finish_reason"))
+            self._take(at, delta, choice.get("finish_reason"))
             for piece in delta.get("tool_calls") or ():
                 self._calls.add(at, piece)
                 self.begun = True
@@ -92,6 +94,7 @@ class ChatAnswer:
             reasoning="".join(part for choice in choices for part in choice.reasoning),
             finish_reason=finish_of(finish, bool(self._calls)),
             has_media=self._has_media,
+            media=tuple(self._media),
             is_refusal=bool(spoken) and all(choice.is_refusal for choice in spoken),
             model=self._model,
             usage=usage,
@@ -108,24 +111,29 @@ class ChatAnswer:
             return answer
         return Answer(model=answer.model, failure=EmptyStream())
 
-    def _take(self, at: int, message: dict[str, Any], finish: Any) -> None:
-        choice = self._choices.setdefault(at, _Choice())
+    def _take(self, at: int, message: Mapping[str, Any], finish: Any) -> None:
+        if (choice := self._choices.get(at)) is None:
+            choice = self._choices[at] = _Choice()
         choice.finish = finish or choice.finish
-        content, reasoning, media = _content_of(message.get("content"))
-        audio = message.get("audio")
-        reasoning = reasoning or _string(message.get("reasoning_content"))
-        parts = (
-            (choice.content, content),
-            (choice.transcript, _string(field_of(audio, "transcript"))),
-            (choice.refusal, _string(message.get("refusal"))),
-            (choice.reasoning, reasoning or _string(message.get("reasoning"))),
-        )
-        for texts, text in parts:
-            if text:
-                texts.append(text)
-                self.begun = True
-        if media or audio or message.get("images"):
-            self._has_media = self.begun = True
+        reasoning = message.get("reasoning_content") or message.get("reasoning")
+        if content := message.get("content"):
+            text, thought, has_media = _content_of(content)
+            reasoning = thought or reasoning
+            self._add(choice.content, text)
+            self._has_media = self._has_media or has_media
+        if audio := message.get("audio"):
+            self._add(choice.transcript, field_of(audio, "transcript"))
+        if reasoning:
+            self._add(choice.reasoning, reasoning)
+        if refusal := message.get("refusal"):
+            self._add(choice.refusal, refusal)
+        self._has_media = self._has_media or bool(audio or message.get("images"))
+        self.begun = self.begun or self._has_media
+
+    def _add(self, texts: list[str], text: Any) -> None:
+        if isinstance(text, str) and text:
+            texts.append(text)
+            self.begun = True
 
 
 def chat_answer(answer: Any, streamed: bool = False) -> Answer:
@@ -135,13 +143,15 @@ def chat_answer(answer: Any, streamed: bool = False) -> Answer:
     return chat.read(usage_of(field_of(answer, "usage"), is_certain=not streamed))
 
 
-def _content_of(content: Any) -> tuple[str, str, bool]:
-    """The text and the reasoning of a message's content, and whether there is more in it, as an image."""
+def _content_of(content: Any) -> tuple[str, str, list[Any]]:
+    """The text and the reasoning of a message's content, and what else is in it, as an image."""
     if content is None or isinstance(content, str):
-        return content or "", "", False
+        return content or "", "", []
     if not isinstance(content, list | tuple):
-        return text_of(content) or "", "", False
-    texts, reasoning, has_media = [], [], False
+        return text_of(content) or "", "", []
+    texts: list[str] = []
+    reasoning: list[str] = []
+    others: list[Any] = []
     for part in content:
         if isinstance(part, str):
             texts.append(part)
@@ -150,9 +160,5 @@ def _content_of(content: Any) -> tuple[str, str, bool]:
         elif (thought := field_of(part, "thinking")) is not None:
             reasoning.append(_content_of(thought)[0])
         else:
-            has_media = True
-    return "".join(texts), "".join(reasoning), has_media
-
-
-def _string(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+            others.append(part)
+    return "".join(texts), "".join(reasoning), others

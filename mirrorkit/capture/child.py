@@ -4,8 +4,10 @@ It speaks by its standard input and output, and ends with its parent, however th
 """
 
 import asyncio
+import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from time import sleep
@@ -37,7 +39,25 @@ def main() -> None:
     # a service manager asks all processes to end: the parent, which may have calls to finish, is asked too
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    asyncio.run(_serve(*_pipes()))
+    code = 0
+    try:
+        asyncio.run(_serve(*_pipes()))
+    except SystemExit:
+        code = 1
+    _leave(code)
+
+
+def _leave(code: int) -> None:
+    """End the process as the interpreter would, but for taking its modules apart, which takes seconds.
+
+    What is to be done at the end is done: threads that LiteLLM's loggers write in end, and exit handlers run.
+    Both have private names in CPython, where nothing public runs them without ending the interpreter.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _serve(orders: IO[bytes], say: Say) -> None:
@@ -159,17 +179,15 @@ class _Serving:
         try:
             order: frames.Order = frames.unpack(data)
             call = SilentCall(
-                order.asked,
-                order.arm,
-                order.group,
+                order,
                 adapter=self._adapter,
                 policy=self._policy,
                 recorder=self._recorder,
-                primary_call_id=order.primary_call_id,
                 on_done=lambda _, ended: tell(ended),
                 on_fault=self._fault,
             )
             await call.arun()
+            call.record()
         except Exception as error:  # a class that cannot be imported here, or whatever unpacking runs
             why = _words(error)
         finally:

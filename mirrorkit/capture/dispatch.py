@@ -1,4 +1,4 @@
-"""Where silent calls run: on the caller's event loop or on one thread pool; bounded, held, drained."""
+"""Where silent calls run: on the caller's event loop or on threads; bounded, held, drained, given up."""
 
 import asyncio
 import contextlib
@@ -6,106 +6,86 @@ import contextvars
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from functools import partial
 from time import monotonic
-from typing import Any, Protocol
 
 from mirrorkit.capture.alarm import Alarm
+from mirrorkit.capture.background import Background
+from mirrorkit.capture.deadline import Deadline
+from mirrorkit.capture.jobs import HasRoom, Held, Job
+from mirrorkit.capture.lifetime import calling
 from mirrorkit.capture.line import Line
+from mirrorkit.capture.loop_state import is_ending, running_loop
 from mirrorkit.capture.pace import Pace
+from mirrorkit.capture.threads import Threads
 from mirrorkit.errors import LoopRunning
 
 _TICK_S = 0.2
-_PATIENCE_AT_EXIT_S = 5.0
+_QUIET_AT_EXIT_S = 5.0
+"""Seconds that the end of a program waits before it says what for."""
+_GRACE_S = 2.0
+"""Seconds that a call which is past its limit has to end by itself."""
+_LONG_PAUSE_S = 30.0
 _STEPS = 3
-
-
-class Job(Protocol):
-    """One silent call, which can be made in any of these ways and records itself, once, when it ends."""
-
-    @property
-    def group(self) -> str:
-        """The model group that is called."""
-
-    def depart(self, done: Callable[[], None]) -> bool:
-        """Start the call in another process, if it can; never raises.
-
-        `done` is called once it ended, from any thread, if this gives True.
-        """
-
-    def run(self) -> None:
-        """Make the call, blocking; never raises."""
-
-    async def arun(self) -> None:
-        """Make the call, awaiting; raises CancelledError if it is cut off, and has then recorded nothing."""
-
-    def drop(self) -> None:
-        """Record that the call was given up; called for what never ran to its end."""
-
-
-class HasRoom(Protocol):
-    """Judges whether a job may start now."""
-
-    @property
-    def wait_s(self) -> float:
-        """0 where one may, else seconds until it is time to ask again."""
-
-    def started(self) -> None:
-        """One starts now."""
-
-
-class _Held:
-    """A job under way, where it is to run, and the task that runs it there."""
-
-    __slots__ = ("begun", "job", "loop", "moved", "started", "task")
-
-    def __init__(self, job: Job, loop: asyncio.AbstractEventLoop | None) -> None:
-        self.job = job
-        self.loop = loop
-        self.task: asyncio.Task[None] | None = None
-        self.started = False
-        self.begun = False
-        self.moved = False
 
 
 class Dispatcher:
     """Runs at most `max_in_flight` jobs at once, and lets at most `max_waiting` wait.
 
     A job handed over on an event loop runs there as a task, held until it is done. If the loop ends first,
-    as when `asyncio.run` returns, the job is finished on the pool, like a job that was handed over without
-    a loop. A job that departs to another process is in flight until that one is done with it.
+    as when `asyncio.run` returns, the job is finished on a thread, like a job that was handed over without
+    a loop. A job that departs to another process is in flight until that one is done with it. One that takes
+    longer than it may is given up, however it runs.
 
-    At most `rate` jobs a second start, and none but where `room`, if given, has any.
+    At most `rate` jobs a second start, and none but where `room`, if given, has any. What was made on a loop
+    is recorded in the `background`.
     """
 
     def __init__(
-        self, max_in_flight: int, max_waiting: int, rate: float | None = None, room: HasRoom | None = None
+        self,
+        max_in_flight: int,
+        max_waiting: int,
+        rate: float | None = None,
+        room: HasRoom | None = None,
+        background: Background | None = None,
     ) -> None:
         self._max_in_flight = max_in_flight
         self._max_waiting = max_waiting
         # reentrant: what ends makes room, and what takes the room is started at once
         self._lock = threading.RLock()
-        self._held: set[_Held] = set()
-        self._waiting = Line[_Held]()
+        self._held: set[Held] = set()
+        self._waiting = Line[Held]()
         self._in_flight = 0
         self._filling = False
         self._pace = Pace(rate)
         self._room = room
+        self._hurries = 0
         self._alarm = Alarm(self._fill)
+        self._deadlines = Alarm(calling(weakref.WeakMethod(self._expire)))
         self._idle: list[Future[None]] = []
         self._ended: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
-        self._pool: ThreadPoolExecutor | None = None
+        self._threads = Threads("mirrorkit")
+        self._background = background or Background()
+        self.ended_at = monotonic()
+        """when a call last ended by itself, in seconds of the monotonic clock"""
 
     @property
     def under_way(self) -> int:
         """How many jobs wait or run."""
         return len(self._held)
 
-    def has_room(self, jobs: int) -> bool:
-        """Whether this many jobs more could be taken now, or nothing is under way at all."""
-        room = self._max_in_flight + self._max_waiting - len(self._held)
-        return room >= jobs or not self._held
+    @contextlib.contextmanager
+    def hurry(self) -> Iterator[None]:
+        """Start jobs in this block without a look at the room: nobody waits for the primaries."""
+        with self._lock:
+            self._hurries += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._hurries -= 1
 
     def admit(self, jobs: Sequence[Job], loop: asyncio.AbstractEventLoop | None) -> bool:
         """Take all of these jobs, to run on this loop or (None) on the pool, or none if there is no room."""
@@ -116,16 +96,26 @@ class Dispatcher:
                 # it speaks, so it lives, whatever was cut off on it before
                 self._ended.discard(loop)
             for job in jobs:
-                held = _Held(job, loop)
+                held = Held(job, loop)
                 self._held.add(held)
                 self._waiting.push(job.group, held)
         self._fill()
         return True
 
     def pause(self, group: str, seconds: float) -> None:
-        """Let no job of this group start for so long: its provider asked for that time."""
+        """Let no job of this group start for so long: its provider asked for that time.
+
+        Where that is more than 30 s, those that wait are dropped.
+        """
         with self._lock:
             self._pace.pause(group, seconds)
+            dropped = self._waiting.clear(group) if self.rests(group) else []
+        self._drop(dropped)
+
+    def rests(self, group: str) -> bool:
+        """Whether a group's provider has asked for more time than a job is to wait."""
+        with self._lock:
+            return self._pace.pause_s(group) > _LONG_PAUSE_S
 
     @property
     def paused(self) -> dict[str, float]:
@@ -147,7 +137,7 @@ class Dispatcher:
             self._filling = False
             raise
 
-    def _next(self) -> _Held | None:
+    def _next(self) -> Held | None:
         """The job to start now; filling ends where there is none."""
         with self._lock:
             if not self._waiting or self._in_flight >= self._max_in_flight:
@@ -164,7 +154,40 @@ class Dispatcher:
             self._pace.started()
             if self._room is not None:
                 self._room.started()
+            self._limit(held)
             return held
+
+    def _limit(self, held: Held) -> None:
+        seconds = held.job.limit_s + _GRACE_S
+        held.deadline = monotonic() + seconds
+        # at the end of the program there is another limit
+        with contextlib.suppress(RuntimeError):
+            self._deadlines.set(seconds)
+
+    def _expire(self) -> None:
+        """Give up the jobs that have taken longer than they may, and look again when the next one would."""
+        now = monotonic()
+        with self._lock:
+            due = [held for held in self._held if held.deadline <= now]
+            rest = min((held.deadline for held in self._held if held.deadline > now), default=None)
+        for held in due:
+            self._abandon(held, held.job.expire)
+        if rest is not None and rest < float("inf"):
+            with contextlib.suppress(RuntimeError):
+                self._deadlines.set(rest - now)
+
+    def _abandon(self, held: Held, record: Callable[[], None]) -> None:
+        """Let go of a job, however it runs: what it still does is not recorded any more."""
+        with self._lock:
+            if held not in self._held:
+                return
+            held.moved = True
+            task = held.task
+        if task is not None and not task.done():
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                task.get_loop().call_soon_threadsafe(task.cancel)
+        record()
+        self._done(held)
 
     def _look_again(self, wait_s: float) -> None:
         try:
@@ -176,31 +199,35 @@ class Dispatcher:
         """Seconds until a job that waits may start, or until it is time to ask again; 0 if one may now."""
         pause_s = min(self._pace.pause_s(group) for group in self._waiting.groups)
         wait_s = max(pause_s, self._pace.wait_s)
-        return wait_s if wait_s or self._room is None else self._room.wait_s
+        return wait_s if wait_s or self._room is None or self._hurries else self._room.wait_s
 
-    def _start(self, held: _Held) -> None:
+    def _start(self, held: Held) -> None:
         # not under the lock: what takes the job away may have to wait, and what comes back needs the lock
-        if held.job.depart(lambda: self._done(held)):
+        if held.job.depart(partial(self._ended_elsewhere, held)):
             held.moved = True
             return
         loop = held.loop
         if loop is None or loop in self._ended or loop.is_closed():
-            self._to_pool(held)
+            self._to_thread(held)
             return
-        if loop is _running_loop():
+        if loop is running_loop():
             self._spawn(held, loop)
             return
         try:
             loop.call_soon_threadsafe(self._spawn, held, loop)
         except RuntimeError:  # closed in between
-            self._to_pool(held)
+            self._to_thread(held)
 
-    def _spawn(self, held: _Held, loop: asyncio.AbstractEventLoop) -> None:
+    def _ended_elsewhere(self, held: Held) -> None:
+        self.ended_at = monotonic()
+        self._done(held)
+
+    def _spawn(self, held: Held, loop: asyncio.AbstractEventLoop) -> None:
         if held.moved:
             return
-        if loop in self._ended or _is_ending(loop):
+        if loop in self._ended or is_ending(loop):
             # it is being shut down, and would never run the task to its end
-            self._to_pool(held)
+            self._to_thread(held)
             return
         work = self._arun(held)
         try:
@@ -209,61 +236,75 @@ class Dispatcher:
             held.task = contextvars.Context().run(loop.create_task, work)
         except Exception:  # or may raise: the call is not lost
             work.close()
-            self._to_pool(held)
+            self._to_thread(held)
             return
         held.task.add_done_callback(lambda task: self._task_ended(held, task))
 
-    def _to_pool(self, held: _Held) -> None:
+    def _to_thread(self, held: Held) -> None:
         with self._lock:
             if held.moved:
                 return
             held.moved = True
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._max_in_flight, thread_name_prefix="mirrorkit")
             try:
-                self._pool.submit(self._run, held)
+                self._threads.run(partial(self._run, held))
                 return
             except RuntimeError:  # the interpreter is going down
                 pass
         held.job.drop()
         self._done(held)
 
-    def _run(self, held: _Held) -> None:
-        try:
+    def _run(self, held: Held) -> None:
+        # a job that breaks its promise ends no thread
+        with contextlib.suppress(Exception):
             held.job.run()
-        finally:
-            self._done(held)
+        self.ended_at = monotonic()
+        self._done(held)
 
-    async def _arun(self, held: _Held) -> None:
+    async def _arun(self, held: Held) -> None:
         # A loop that ends right after its last primary cuts off here, before anything was sent; one that has
         # cancelled its tasks just before this one came says so within as many steps.
         for _ in range(_STEPS):
             await asyncio.sleep(0)
-        if _is_ending(asyncio.get_running_loop()):
-            self._to_pool(held)
+        if is_ending(asyncio.get_running_loop()):
+            self._to_thread(held)
             return
         held.begun = True
         await held.job.arun()
+        held.made = True
+        self.ended_at = monotonic()
         if not held.moved:
-            self._done(held)
+            # its turn is over, and the loop does not wait until it is written down
+            self._release(held)
+            self._background.do(partial(self._conclude, held))
 
-    def _task_ended(self, held: _Held, task: "asyncio.Task[None]") -> None:
+    def _conclude(self, held: Held) -> None:
+        held.job.record()
+        self._done(held)
+
+    def _release(self, held: Held) -> None:
+        """Let another job start in this one's place."""
+        with self._lock:
+            self._in_flight -= held.started
+            held.started, held.deadline = False, float("inf")
+        self._fill()
+
+    def _task_ended(self, held: Held, task: "asyncio.Task[None]") -> None:
         # A task that is cancelled before its first step runs no line of its own: only this hears of it.
+        if held.moved:
+            return
         if task.cancelled():
             self._ended.add(task.get_loop())
-            self._to_pool(held)
-        elif task.exception() is not None and not held.moved:
+            self._to_thread(held)
+        elif task.exception() is not None:
             # an interrupt can hit the task before the job, which then knows nothing of it
-            self._done(held) if held.begun else self._to_pool(held)
+            self._done(held) if held.begun else self._to_thread(held)
 
-    def _done(self, held: _Held) -> None:
+    def _done(self, held: Held) -> None:
         with self._lock:
             if held not in self._held:
                 return
             self._held.discard(held)
-            if held.started:
-                self._in_flight -= 1
-        self._fill()
+        self._release(held)
         with self._lock:
             idle = self._idle if not self._held else []
             self._idle = self._idle if self._held else []
@@ -273,11 +314,11 @@ class Dispatcher:
                 waiter.set_result(None)
 
     def rescue_closed(self) -> None:
-        """Move what a closed loop holds to the pool."""
+        """Move what a closed loop holds to threads."""
         self._rescue(standing=False)
 
     def _rescue(self, standing: bool = True) -> None:
-        """Move what a dead or standing loop holds to the pool: nothing there would ever finish it."""
+        """Move what a dead or standing loop holds to threads: nothing there would ever finish it."""
         with self._lock:
             for held in tuple(self._held):
                 loop = held.loop
@@ -285,11 +326,13 @@ class Dispatcher:
                     continue
                 if not standing and not loop.is_closed():
                     continue
+                if held.made:
+                    continue  # it is being recorded
                 if not held.started:
                     held.loop = None
                     continue
                 task = held.task
-                self._to_pool(held)
+                self._to_thread(held)
                 if task is not None and not loop.is_closed():
                     # should the loop run again, the task must not call a second time
                     loop.call_soon_threadsafe(task.cancel)
@@ -305,7 +348,7 @@ class Dispatcher:
 
     def blocks(self) -> bool:
         """Whether a blocking wait in this thread would wait for ever: its own running loop holds jobs."""
-        here = _running_loop()
+        here = running_loop()
         return here is not None and any(h.loop is here and not h.moved for h in tuple(self._held))
 
     def drain(self, timeout_s: float | None = None) -> bool:
@@ -320,29 +363,36 @@ class Dispatcher:
                 "use `await session.adrain()` or `await session.aclose()`, or call "
                 "`mirrorkit.notebook.allow_nested_loops()` first."
             )
-        waiter, deadline = self._waiter(), _deadline(timeout_s)
+        deadline = Deadline.after(timeout_s)
+        # what is handed over in the background is among the jobs once that is done
+        if not self._background.flush(deadline.left_s):
+            return False
+        waiter = self._waiter()
         while not waiter.done():
             self._rescue()
             try:
-                waiter.result(timeout=_left(deadline))
+                waiter.result(timeout=deadline.within(_TICK_S))
             except TimeoutError:
-                if monotonic() >= deadline:
+                if deadline.is_over:
                     self._forget(waiter)
                     return False
-        return True
+        return self._background.flush(deadline.left_s)
 
     async def adrain(self, timeout_s: float | None = None) -> bool:
         """Wait until no job is under way, while the loop runs on; False if time ran out first."""
-        waiter, deadline = self._waiter(), _deadline(timeout_s)
+        deadline = Deadline.after(timeout_s)
+        if not await self._background.aflush(deadline.left_s):
+            return False
+        waiter = self._waiter()
         awaited = asyncio.wrap_future(waiter)
         try:
             while not awaited.done():
                 self._rescue()
                 # the tick lets an interrupt through to a loop that has nothing else to do
-                await asyncio.wait([awaited], timeout=_left(deadline))
-                if not awaited.done() and monotonic() >= deadline:
+                await asyncio.wait([awaited], timeout=deadline.within(_TICK_S))
+                if not awaited.done() and deadline.is_over:
                     return False
-            return True
+            return await self._background.aflush(deadline.left_s)
         finally:
             self._forget(waiter)
 
@@ -351,65 +401,51 @@ class Dispatcher:
             if waiter in self._idle:
                 self._idle.remove(waiter)
 
-    def give_up(self) -> None:
-        """Drop the jobs that wait; those in flight end by themselves."""
+    def give_up(self) -> int:
+        """Drop the jobs that wait, and give how many they were; those in flight end by themselves."""
         with self._lock:
             dropped = self._waiting.clear()
             self._alarm.clear()
+        self._drop(dropped)
+        return len(dropped)
+
+    def _drop(self, dropped: Sequence[Held]) -> None:
         for held in dropped:
             held.job.drop()
             self._done(held)
 
+    def cancel(self) -> None:
+        """Drop the jobs that wait, and let go of those in flight, which are cancelled where they can be."""
+        self.give_up()
+        # one that is made is about to be recorded
+        for held in [each for each in tuple(self._held) if not each.made]:
+            self._abandon(held, held.job.drop)
+
     def shut_down(self) -> None:
         """Let the threads end."""
+        self._threads.close()
+        self._background.close()
         with self._lock:
-            pool, self._pool = self._pool, None
+            self._deadlines.clear()
             if not self._waiting:
                 self._alarm.clear()
-        if pool is not None:
-            pool.shutdown(wait=False)
 
-    def finish_at_exit(self) -> None:
-        """Finish what is under way when the interpreter ends; Ctrl-C gives up what still waits."""
+    def finish_at_exit(self, timeout_s: float = 20.0) -> bool:
+        """Finish what is under way when the interpreter ends, and drop what is left; Ctrl-C drops it at once.
+
+        Returns:
+            Whether nothing was dropped.
+        """
         try:
-            if not self.drain(_PATIENCE_AT_EXIT_S):
+            quiet_s = min(_QUIET_AT_EXIT_S, timeout_s)
+            if not self.drain(quiet_s):
                 sys.stderr.write(
-                    f"mirrorkit: waiting for {self.under_way} silent calls; Ctrl-C gives them up.\n"
+                    f"mirrorkit: waiting for {self.under_way} silent calls, at most "
+                    f"{timeout_s - quiet_s:.3g} s more; Ctrl-C drops them.\n"
                 )
-                self.drain()
+                self.drain(timeout_s - quiet_s)
         except KeyboardInterrupt:
-            self.give_up()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether `asyncio.run` is shutting the running loop down: it has cancelled its tasks, once, for good.
-
-    A loop that does not tell is found out by the calls that fail on it, see `SilentCall.arun`.
-    """
-    if getattr(loop, "_asyncgens_shutdown_called", False):
-        return True
-    here = asyncio.current_task(loop)
-    if here is not None and not _is_cancelled(here):
-        return False
-    tasks = asyncio.all_tasks(loop)
-    return bool(tasks) and all(map(_is_cancelled, tasks))
-
-
-def _is_cancelled(task: "asyncio.Task[Any]") -> bool:
-    # a task of the caller's own making may know no more than to be a future
-    return isinstance(task, asyncio.Task) and task.cancelling() > 0
-
-
-def _deadline(timeout_s: float | None) -> float:
-    return float("inf") if timeout_s is None else monotonic() + timeout_s
-
-
-def _left(deadline: float) -> float:
-    return max(0.0, min(_TICK_S, deadline - monotonic()))
+            pass
+        finished = not self._held
+        self.cancel()
+        return finished

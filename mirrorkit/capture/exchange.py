@@ -4,15 +4,20 @@ import asyncio
 import copy
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mirrorkit.capture.observe import Seen
 from mirrorkit.capture.router.adapter import Endpoint
+from mirrorkit.capture.router.tokens import COUNTED
 from mirrorkit.capture.streams import OpenStreams, is_stream
 from mirrorkit.capture.watch import Watch
 from mirrorkit.records import Request
+
+if TYPE_CHECKING:
+    from mirrorkit.capture.mirrored import MirroredRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,82 +33,85 @@ class Asked:
 
     def moved(self, copied: Mapping[str, Any]) -> "Asked":
         """The same for another process, with these keywords alone; it has no such loop."""
-        request = replace(self.request, params={"tools": copied.get("tools")}, metadata={})
+        request = replace(self.request, params={name: copied.get(name) for name in COUNTED}, metadata={})
         return replace(self, request=request, copied=copied, loop=None)
 
 
 class Exchange:
     """A primary's call: sent, watched, and settled once, however it ends.
 
-    `on_settled` hears what was seen of it, the deployment last picked in the requested group, and when it
-    was sent (seconds of the watch's clock).
+    `on_settled` hears what was seen of it. `mirrored` are the silent calls that are sent together with it,
+    and `on_mirrored` wants to know when they have ended.
     """
+
+    mirrored: "MirroredRequest | None" = None
+    on_mirrored: "Callable[[Future[None]], None] | None" = None
 
     def __init__(
         self,
         asked: Asked,
         kwargs: Mapping[str, Any],
         streams: OpenStreams,
-        on_settled: Callable[[Asked, Seen, Watch], None],
+        on_settled: Callable[["Exchange", Seen], None],
         on_fault: Callable[[BaseException], None],
     ) -> None:
-        self._asked = asked
+        self.asked = asked
+        self.is_settled = False
         self._streams = streams
         self._on_settled = on_settled
         self._on_fault = on_fault
         self._lock = threading.Lock()
-        self._settled = False
         self._stream: Any = None
         self._kwargs, self._metadata = _to_send(asked, kwargs)
 
     def sent(self) -> dict[str, Any]:
         """The primary's keywords; its clock starts here."""
         kwargs, self._kwargs = self._kwargs, {}
-        self._watch = Watch(self._metadata, self._on_fault)
+        self.watch = Watch(self._metadata, self._on_fault)
         return kwargs
 
     def answered(self, answer: Any, stream_type: Callable[[Any, "Exchange"], Any]) -> Any:
         """The primary answered: what the caller gets, which is the answer itself unless it is a stream."""
-        if self._asked.request.stream and is_stream(answer):
+        if self.asked.request.stream and is_stream(answer):
             self._stream = answer
             self._streams.add(self)
             return stream_type(answer, self)
-        self._observe(self._watch.answered, answer)
+        self._observe(self.watch.answered, answer)
         return answer
 
     def chunk(self, chunk: Any) -> None:
         """A chunk of the primary's stream passes."""
-        self._watch.chunk(chunk)
+        self.watch.chunk(chunk)
 
     def ended(self, stream: Any) -> None:
         """The primary's stream came to its end."""
-        self._observe(self._watch.streamed, stream)
+        self._observe(self.watch.streamed, stream)
 
     def broke(self, error: BaseException, stream: Any = None) -> None:
         """The primary raised, before or amid its stream."""
-        self._observe(self._watch.failed, error, stream)
+        self._observe(self.watch.failed, error, stream)
 
     def left(self) -> None:
         """The caller stopped reading the primary's stream."""
-        self._observe(self._watch.abandoned, self._stream)
+        self._observe(self.watch.abandoned, self._stream)
 
     def lost(self) -> None:
         """The caller dropped the primary's stream."""
-        if not self._settled:
-            seen = self._watch.abandoned(self._stream)
+        if not self.is_settled:
+            seen = self.watch.abandoned(self._stream)
             self._streams.lost(lambda: self._settle(seen))
 
     def _observe(self, see: Callable[..., Seen], *shown: Any) -> None:
-        if not self._settled:
+        if not self.is_settled:
             self._settle(see(*shown))
 
     def _settle(self, seen: Seen) -> None:
         with self._lock:
-            if self._settled:
+            if self.is_settled:
                 return
-            self._settled = True
+            self.is_settled = True
         self._streams.discard(self)
-        self._on_settled(self._asked, seen, self._watch)
+        self._on_settled(self, seen)
 
 
 def request_of(

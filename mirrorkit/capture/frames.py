@@ -32,12 +32,18 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One silent call that is to be made."""
+    """One silent call that is to be made.
+
+    `asked` has what of the caller's keywords it may be sent. It may take `limit_s` seconds in all, which is
+    the time-out of each attempt too where it `sets_timeout`: where neither caller nor Router has set one.
+    """
 
     asked: Asked
     arm: str
     group: str
     primary_call_id: str | None
+    limit_s: float
+    sets_timeout: bool
 
 
 @dataclass(frozen=True, slots=True)

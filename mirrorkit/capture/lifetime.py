@@ -22,13 +22,13 @@ def at_exit(hook: Hook) -> None:
     """Call this method when the interpreter ends, if its object is still there."""
     # atexit is too late: by then thread pools, LiteLLM's among them, take no more work. This hook runs
     # before theirs, and is private in CPython, where concurrent.futures uses it for the same reason.
-    threading._register_atexit(_calling(hook))  # type: ignore[attr-defined]
+    threading._register_atexit(calling(hook))  # type: ignore[attr-defined]
 
 
 def at_fork(hook: Hook) -> None:
     """Call this method in each process that is forked off, if its object is still there."""
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_calling(hook))
+        os.register_at_fork(after_in_child=calling(hook))
 
 
 def uses_polars(process: int) -> bool:
@@ -45,7 +45,9 @@ def uses_polars(process: int) -> bool:
         return False
 
 
-def _calling(hook: Hook) -> Callable[[], None]:
+def calling(hook: Hook) -> Callable[[], None]:
+    """Calls a method if its object is still there: who waits for long is not to keep it alive."""
+
     def call() -> None:
         if (method := hook()) is not None:
             method()

@@ -53,8 +53,12 @@ class Line(Generic[T]):
         self._length -= 1
         return item
 
-    def clear(self) -> list[T]:
-        """Send all of them away; gives them in the order in which they came."""
+    def clear(self, group: str | None = None) -> list[T]:
+        """Send all of them away, or all of one group; gives them in the order in which they came."""
+        if group is not None:
+            left = [item for _, item in self._queues.pop(group, ())]
+            self._length -= len(left)
+            return left
         waiting = sorted((turn, n) for n, queue in enumerate(self._queues.values()) for turn, _ in queue)
         queues = list(self._queues.values())
         self._queues, self._length = {}, 0

@@ -7,9 +7,13 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import unquote
 
+from mirrorkit.capture.fields import field_of, name_of
+
 # Where base64 stands without a data URL: in the audio, files and images of OpenAI, the sources of Anthropic
 # and Gemini, and in what image models draw.
 _FIELDS = frozenset(("data", "file_data", "b64_json", "partial_image_b64", "result"))
+# which of them an answer has an image in
+_DRAWN = ("data", "b64_json", "result")
 _KINDS = ("media_type", "mime_type", "mimeType")
 _AUDIO = frozenset(("wav", "mp3", "flac", "opus", "ogg", "aac", "m4a", "pcm16", "g711_ulaw", "g711_alaw"))
 _KIND = re.compile(r"[A-Za-z0-9.+_-]{1,100}/[A-Za-z0-9.+_-]{1,100}")
@@ -85,6 +89,23 @@ def in_part(part: Mapping[Any, Any]) -> Mapping[Any, Any]:
     told = part.get("type") == "base64" or (kind is not None and kind.startswith(_MEDIA))
     least = 1 if told else _LEAST
     return {**part, **{field: _of_field(part[field], kind, least) for field in fields}}
+
+
+def address_of(part: Any) -> str | None:
+    """The address of an image in an answer, a data URL where it is in the answer itself; None without one.
+
+    >>> address_of({"type": "image_url", "image_url": {"url": "https://host/dot.png"}})
+    'https://host/dot.png'
+    >>> address_of({"type": "image_generation_call", "result": "iVBORw=="})
+    'data:;base64,iVBORw=='
+    """
+    url = field_of(part, "image_url")
+    url = url if isinstance(url, str) else field_of(url, "url")
+    if isinstance(url, str):
+        return url or None
+    source = field_of(part, "source") or part
+    data = next((data for name in _DRAWN if isinstance(data := field_of(source, name), str) and data), None)
+    return data and f"data:{name_of(field_of(source, 'media_type')) or ''};base64,{data}"
 
 
 def has_media(messages: Any) -> bool:

@@ -2,33 +2,43 @@
 
 import asyncio
 import os
-import random
-import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
+from mirrorkit.capture.account import Account
+from mirrorkit.capture.background import Background
+from mirrorkit.capture.batch import OnMirrored
 from mirrorkit.capture.books import Books
 from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.capture.exchange import Asked, Exchange, request_of
-from mirrorkit.capture.frames import Ended, Plan, pack_plan
+from mirrorkit.capture.frames import Plan, pack_plan
+from mirrorkit.capture.mirrored import MirroredRequest, Services
 from mirrorkit.capture.observe import Pricer, Seen
-from mirrorkit.capture.policy import Funnel, Policy, Reason, cost_by_tokens, guessed_tokens, is_portable
-from mirrorkit.capture.record import Recorder, RequestRecord
+from mirrorkit.capture.policy import Policy, Reason
+from mirrorkit.capture.portability import Forwarded, Relation, forwarded, is_unknown, obstacle
+from mirrorkit.capture.record import Recorder
 from mirrorkit.capture.remote import Remote
+from mirrorkit.capture.request_ids import RequestIds
 from mirrorkit.capture.room import Room
 from mirrorkit.capture.router.adapter import ENDPOINTS, Adapter, CallType, Endpoint
 from mirrorkit.capture.scrub import Scrubber
-from mirrorkit.capture.silent import SILENT_TAG, SilentCall
+from mirrorkit.capture.silent import SILENT_TAG
 from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import AsyncMirroredStream, MirroredStream, OpenStreams
 from mirrorkit.capture.underway import UnderWay
-from mirrorkit.capture.watch import Watch
-from mirrorkit.errors import MirrorError
-from mirrorkit.records import CONTROL, Call, Pair, Request
+from mirrorkit.errors import ConfigError, MirrorError
+from mirrorkit.records import CONTROL, Pair, Request
 
+_HEAD_START = 6
+"""Steps of an event loop within which a silent call that goes first is under way."""
+_HAND_OVER = ""
+"""Stands among the arms of a request for the handing over of its silent calls."""
+_WRITING_S = 10.0
+_DISABLED = "MIRRORKIT_DISABLED"
 Isolation = Literal["shared", "process"]
 
 
@@ -36,8 +46,10 @@ class Mirror:
     """Calls primaries, and mirrors them.
 
     `silent` maps a primary group to the silent groups that the session was told of; the key None stands for
-    every group. Each finished pair goes to `sink`; what is not finished is `under_way`. `mute` says why pairs
-    cannot be kept, so that nothing is mirrored, nor paid for; None if they can.
+    every group. Each finished pair goes to `sink`; what is not finished is `under_way`. Where there is a
+    journal, `begin` is given a pair whose silent call is about to be made, and `withdraw` its id if it is not
+    made after all. `mute` says why pairs cannot be kept, so that nothing is mirrored, nor paid for; None if
+    they can. `account` is that of the record, where other sessions may be on it too.
     """
 
     def __init__(
@@ -50,11 +62,15 @@ class Mirror:
         isolation: Isolation,
         under_way: UnderWay,
         sink: Callable[[Pair], None],
+        begin: Callable[[Pair], None] | None = None,
+        withdraw: Callable[[str], None] = lambda _: None,
         mute: str | None = None,
+        account: Account | None = None,
     ) -> None:
         self.adapter = adapter
+        self.is_paused = False
         self.policy = policy
-        self.books = Books(policy.budget_usd)
+        self.books = Books(policy.budget_usd, account)
         self.room = Room()
         self.streams = OpenStreams()
         self._under_way = under_way
@@ -62,16 +78,29 @@ class Mirror:
         self._learn_secrets()
         self._silent = silent
         self._where = where
-        self._sink = sink
         self._mute = mute
-        self._ids = None if policy.seed is None else random.Random(policy.seed)  # noqa: S311 (ids, not secrets)
-        # not uuid4, which asks the system: other threads would take the interpreter meanwhile
-        self._fresh = random.Random(os.urandom(32))  # noqa: S311
+        self._ids = RequestIds(policy.seed)
         self._is_parents = False
         self.away = self._child() if isolation == "process" and mute is None else None
         # a child process has room of its own, once it is up
         room = self.away or self.room
-        self.dispatcher = Dispatcher(policy.max_in_flight, policy.max_waiting, policy.mirror_rate, room)
+        background = Background()
+        self.dispatcher = Dispatcher(
+            policy.max_in_flight, policy.max_waiting, policy.mirror_rate, room, background
+        )
+        self._services = Services(
+            adapter=adapter,
+            policy=policy,
+            books=self.books,
+            background=background,
+            dispatcher=self.dispatcher,
+            under_way=under_way,
+            away=self.away,
+            sink=sink,
+            begin=begin,
+            withdraw=withdraw,
+            is_ours=lambda: not self._is_parents,
+        )
 
     def _child(self) -> Remote:
         plan = Plan(self.adapter.blueprint(), self.policy)
@@ -87,26 +116,33 @@ class Mirror:
         weakref.finalize(self, away.close, wait=False)
         return away
 
-    def told(self, funnel: Funnel, pairs: int, under_way: int) -> list[str]:
-        """What came of these counts, and what it is doing, in a few words each."""
-        spending, books = self.books.spending, self.books
-        limit = "" if spending.limit is None else f" of ${spending.limit:g}"
-        parts = [f"{funnel.requests:,} requests", f"{funnel.mirrored:,} mirrored"]
-        parts += [f"{pairs:,} pairs", f"{under_way:,} under way"]
-        parts.append(f"${spending.spent:.3g} spent{limit}")
-        if self.away is not None and not self.away.closed:
-            parts.append(self.away.state)
-        rests = self.dispatcher.paused.items()
-        parts += [f"{group} asked for {seconds:.3g} s of rest" for group, seconds in rests]
-        if books.faults:
-            parts.append(f"{books.faults:,} faults (last: {books.last_fault})")
-        return parts
-
     def let_go(self) -> None:
         """In a process that is forked off: what is under way and the child process are the parent's."""
         self._is_parents = True
         if self.away is not None:
             self.away.forget()
+
+    def cancel(self) -> None:
+        """Give up what is under way, here and in the child process, and record that."""
+        self.dispatcher.cancel()
+        if self.away is not None:
+            # what it still does is of no use to anybody
+            self.away.kill()
+        # what was just recorded may be waiting to be written down
+        self._services.background.flush(_WRITING_S)
+
+    def finish_at_exit(self, timeout_s: float) -> None:
+        """Finish what is under way when the program ends, within so many seconds."""
+        if not self.dispatcher.finish_at_exit(timeout_s) and self.away is not None:
+            self.away.kill()
+        self._services.background.flush(_WRITING_S)
+
+    def check_group(self, group: str) -> None:
+        """Raise ConfigError if the Router has no such model group, nor falls back from any."""
+        if not self.adapter.knows(group) and not self.adapter.entry.setting("default_fallbacks"):
+            raise ConfigError(
+                f"model: {group!r} is no model group of this Router, which has {self.adapter.groups()}."
+            )
 
     def shut_down(self) -> None:
         """Let threads and the child process end, and give the Router its settings back."""
@@ -115,13 +151,23 @@ class Mirror:
             self.away.close()
         self.adapter.give_back()
 
-    def call(self, call_type: CallType, kwargs: dict[str, Any]) -> Any:
-        """Call the primary, blocking, and mirror it; gives LiteLLM's answer, raises LiteLLM's exception."""
+    def call(self, call_type: CallType, kwargs: dict[str, Any], on_mirrored: OnMirrored | None = None) -> Any:
+        """Call the primary, blocking, and mirror it; gives LiteLLM's answer, raises LiteLLM's exception.
+
+        With `on_mirrored` nobody waits for this primary: its silent calls are sent together with it, and
+        `on_mirrored` is given what is done when they have ended.
+        """
         method = self.adapter.method(call_type, is_async=False)
-        exchange = self._open(call_type, kwargs)
+        exchange = self._open(call_type, kwargs, on_mirrored=on_mirrored)
         if exchange is None:
             with self.room.primary():
                 return method(**kwargs)
+        if exchange.mirrored is not None and not self.policy.sends_silent_first(
+            exchange.asked.request.request_id
+        ):
+            self._services.background.do(partial(self._send_early, exchange))
+        elif exchange.mirrored is not None:
+            self._send_early(exchange)
         try:
             answer = method(**exchange.sent())
         except BaseException as error:
@@ -141,13 +187,24 @@ class Mirror:
         with self.room.primary():
             return await self.adapter.entry.method(f"a{call_type}")(*args, **kwargs)
 
-    async def acall(self, call_type: CallType, kwargs: dict[str, Any]) -> Any:
+    async def acall(
+        self, call_type: CallType, kwargs: dict[str, Any], on_mirrored: OnMirrored | None = None
+    ) -> Any:
         """The same, awaiting; the mirror runs on the caller's loop."""
-        method = self.adapter.method(call_type, is_async=True)
-        exchange = self._open(call_type, kwargs, asyncio.get_running_loop())
+        method, loop = self.adapter.method(call_type, is_async=True), asyncio.get_running_loop()
+        exchange = self._open(call_type, kwargs, loop, on_mirrored)
         if exchange is None:
             with self.room.primary():
                 return await method(**kwargs)
+        if exchange.mirrored is not None and not self.policy.sends_silent_first(
+            exchange.asked.request.request_id
+        ):
+            # as soon as the primary is sent and waits
+            loop.call_soon(self._send_early, exchange)
+        elif exchange.mirrored is not None:
+            self._send_early(exchange)
+            for _ in range(_HEAD_START):
+                await asyncio.sleep(0)
         try:
             answer = await method(**exchange.sent())
         except BaseException as error:
@@ -162,6 +219,11 @@ class Mirror:
         # what a loop held that was closed under it would be under way for ever
         self.dispatcher.rescue_closed()
         return self._under_way.oldest()
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is mirrored just now, by `pause` or by the environment."""
+        return self.is_paused or os.environ.get(_DISABLED, "") not in ("", "0")
 
     @property
     def recorder(self) -> Recorder:
@@ -180,12 +242,17 @@ class Mirror:
         self.books.mask(secrets)
         self._recorder = Recorder(
             Pricer(self.adapter.model_info, self.books.fault),
-            Scrubber(secrets, self._redact, self.books.fault),
+            Scrubber(secrets, self._redact, self.books.fault, keep_media=self.policy.keep_media),
             self.books.fault,
+            self.policy.forward,
         )
 
     def _open(
-        self, call_type: CallType, kwargs: Mapping[str, Any], loop: asyncio.AbstractEventLoop | None = None
+        self,
+        call_type: CallType,
+        kwargs: Mapping[str, Any],
+        loop: asyncio.AbstractEventLoop | None = None,
+        on_mirrored: OnMirrored | None = None,
     ) -> Exchange | None:
         """Decide, before the primary runs, whether its request may be mirrored."""
         self.streams.sweep()
@@ -195,6 +262,8 @@ class Mirror:
                 raise MirrorError(self._mute)
             self.refresh()
             decided = self._decide(ENDPOINTS[call_type], kwargs, loop)
+            if isinstance(decided, Exchange) and on_mirrored is not None:
+                self._prepare(decided, on_mirrored)
         except Exception as fault:  # ours or the user's filter's: the primary runs all the same
             self.books.fault(fault)
             decided = "faulted"
@@ -212,9 +281,11 @@ class Mirror:
         metadata = metadata if isinstance(metadata, Mapping) else {}
         if not isinstance(group, str) or metadata.get(SILENT_TAG) or not self._may_mirror(group):
             return "no_silent_model"
-        if not is_portable(kwargs):
+        if self.is_off:
+            return "paused"
+        if obstacle(kwargs, endpoint.payload) == "action" and not self.policy.repeat_actions:
             return "not_portable"
-        request_id, trace_id = self._new_ids(kwargs)
+        request_id, trace_id = self._ids.of(kwargs)
         if not self.policy.mirrors(request_id):
             return "sampled_out"
         if not self.books.spending.allows():
@@ -260,86 +331,101 @@ class Mirror:
             arms[CONTROL] = request.model_group
         return arms
 
-    def _settled(self, asked: Asked, seen: Seen, watch: Watch) -> None:
+    def _prepare(self, exchange: Exchange, on_mirrored: OnMirrored) -> None:
+        """Make the silent calls of a request whose primary is yet to be sent, unless that one decides."""
+        exchange.on_mirrored, asked = on_mirrored, exchange.asked
+        deployments = self.adapter.ids_of(asked.request.model_group)
+        if len({self.adapter.targets(each) for each in deployments}) == 1:
+            mirrored = self._mirrored(asked, deployments)
+            if isinstance(mirrored, MirroredRequest):
+                exchange.mirrored = self._announced(exchange, mirrored)
+
+    def _announced(self, exchange: Exchange, mirrored: MirroredRequest) -> MirroredRequest:
+        """A request is under way until its silent calls are handed over too."""
+        self._under_way.expect(exchange.asked.request.started_at, (_HAND_OVER,))
+        if exchange.on_mirrored is not None:
+            exchange.on_mirrored(mirrored.ended)
+        return mirrored
+
+    def _send_early(self, exchange: Exchange) -> None:
+        """Hand over silent calls whose primary has not settled."""
+        if exchange.mirrored is not None:
+            self._hand_over(exchange.asked, exchange.mirrored)
+
+    def _settled(self, exchange: Exchange, seen: Seen) -> None:
         """A primary is done: send its mirrors, or count why not."""
         if self._is_parents:
             return
         self.room.left()
+        asked, watch = exchange.asked, exchange.watch
+        mirrored: MirroredRequest | Reason
         try:
-            outcome = "cancelled" if seen.status == "cancelled" else self._hand_over(asked, seen, watch)
+            primary, picked = self._located(asked.request, seen, watch.picked)
+            if exchange.mirrored is not None:
+                exchange.mirrored.settled(primary, watch.started)
+                return
+            if seen.status == "cancelled":
+                mirrored = "cancelled"
+            elif seen.status == "error" and picked is None:
+                mirrored = "refused"
+            else:
+                mirrored = self._mirrored(asked, () if picked is None else (picked,))
+            if isinstance(mirrored, MirroredRequest):
+                self._announced(exchange, mirrored).settled(primary, watch.started)
+        except Exception as fault:  # the primary has its answer, and keeps it
+            self.books.fault(fault)
+            mirrored = "faulted"
+        finally:
+            self._under_way.leave(asked.request.started_at)
+        if not isinstance(mirrored, MirroredRequest):
+            self.books.count(mirrored)
+        elif self._services.begin is None:
+            self._hand_over(asked, mirrored)
+        else:
+            # writing to a disk may take its time
+            self._services.background.do(partial(self._hand_over, asked, mirrored))
+
+    def _hand_over(self, asked: Asked, mirrored: MirroredRequest) -> None:
+        try:
+            outcome = mirrored.hand_over()
         except Exception as fault:  # the primary has its answer, and keeps it
             self.books.fault(fault)
             outcome = "faulted"
         finally:
-            self._under_way.leave(asked.request.started_at)
+            self._under_way.leave(asked.request.started_at, _HAND_OVER)
         self.books.count(outcome)
+        if outcome != "mirrored":
+            mirrored.ended.set_result(None)
 
-    def _hand_over(self, asked: Asked, seen: Seen, watch: Watch) -> Literal["mirrored"] | Reason:
-        primary, picked = self._located(asked.request, seen, watch.picked)
-        arms = self.arms(asked.request, picked)
+    def _mirrored(self, asked: Asked, deployments: Sequence[str]) -> MirroredRequest | Reason:
+        """The silent calls of a request that one of these deployments serves, or why there are none."""
+        arms = self.arms(asked.request, deployments[0] if deployments else None)
         if not arms:
             return "no_silent_model"
-        expected = {arm: self._expected(group, primary, asked) for arm, group in arms.items()}
-        if not self.books.reserve(tuple(expected.values())):
-            return "over_budget"
-        record = RequestRecord(self._recorder, asked.request, asked.copied)
-        started_at = asked.request.started_at
+        relations = {arm: self._relation(arm, group, deployments) for arm, group in arms.items()}
+        why = obstacle(asked.copied, asked.endpoint.payload)
+        if why is not None:
+            # who has the account has what is stored; and what acts, acts for control alone
+            served = ("own group",) if why == "action" else ("own group", "same account")
+            arms = {arm: group for arm, group in arms.items() if relations[arm] in served}
+            if not arms:
+                return "not_portable"
+        forwards = {arm: self._forwarded(asked, relations[arm]) for arm in arms}
+        return MirroredRequest(self._services, asked, arms, forwards, self._recorder)
 
-        def done(call: SilentCall, told: Ended) -> None:
-            if self._is_parents:
-                return
-            ended: Call | None = None
-            try:
-                lag_s = None if told.started is None else told.started - watch.started
-                pair = record.pair(call.pair_id, call.arm, lag_s, primary, told.call)
-                ended = pair.silent
-                self._sink(pair)
-            except Exception as fault:
-                self.books.fault(fault)
-            finally:
-                if told.retry_after_s is not None:
-                    self.dispatcher.pause(call.group, told.retry_after_s)
-                self.books.settle(expected[call.arm], ended)
-                self._under_way.leave(started_at, call.arm)
+    def _relation(self, arm: str, group: str, deployments: Sequence[str]) -> Relation:
+        if arm == CONTROL:
+            return "own group"
+        found = {self.adapter.relation(each, group) for each in deployments}
+        order: tuple[Relation, ...] = ("other provider", "same provider", "same account")
+        return next((each for each in order if each in found), "other provider")
 
-        calls = [
-            SilentCall(
-                asked,
-                arm,
-                group,
-                adapter=self.adapter,
-                policy=self.policy,
-                recorder=self._recorder,
-                primary_call_id=primary.call_id,
-                on_done=done,
-                on_fault=self.books.fault,
-                away=self.away,
-            )
-            for arm, group in arms.items()
-        ]
-        self._under_way.expect(started_at, arms)
-        admitted = False
-        try:
-            loop = None if any(call.leaves for call in calls) else asked.loop
-            admitted = self.dispatcher.admit(calls, loop)
-            return "mirrored" if admitted else "saturated"
-        finally:
-            if not admitted:
-                for call in calls:
-                    self.books.settle(expected[call.arm])
-                    self._under_way.leave(started_at, call.arm)
-
-    def _expected(self, group: str, primary: Seen, asked: Asked) -> float:
-        """What a silent call of this group will cost, in US dollars, as far as can be told beforehand."""
-        if self.policy.budget_usd is None:
-            return 0.0
-        usage = primary.usage
-        tokens = None if usage is None else (usage.input_tokens, usage.output_tokens)
-        price = self.adapter.token_price(group)
-        by_tokens = cost_by_tokens(price, tokens)
-        guess = cost_by_tokens(price, guessed_tokens(asked.copied)) if tokens is None else None
-        has_price = price != (0.0, 0.0)
-        return self.books.spending.expect(by_tokens, primary.response_cost, has_price, guess)
+    def _forwarded(self, asked: Asked, relation: Relation) -> Forwarded:
+        endpoint, named = asked.endpoint, self.policy.forward
+        found = forwarded(asked.copied, endpoint.call_type, endpoint.metadata, relation, named)
+        if unknown := [name for name in found.stripped if is_unknown(name)]:
+            self.books.warn_unknown(unknown)
+        return found
 
     def _located(self, request: Request, seen: Seen, picked: str | None) -> tuple[Seen, str | None]:
         """What was seen of a primary, and the deployment last picked in the requested group.
@@ -353,22 +439,3 @@ class Mirror:
         if not seen.fell_back or not in_group:
             return seen, picked
         return replace(seen, fell_back=False), seen.deployment_id
-
-    def _new_ids(self, kwargs: Mapping[str, Any]) -> tuple[str, str]:
-        """The ids of a request and of its trace: the caller's, else new ones.
-
-        A seed makes the same request ids in each run; a trace id never comes twice, as loggers would take
-        two runs for one.
-        """
-        request_id, trace_id, fresh = kwargs.get("litellm_call_id"), kwargs.get("litellm_trace_id"), None
-        if not isinstance(trace_id, str) or not trace_id:
-            trace_id = fresh = _drawn(self._fresh)
-        if not isinstance(request_id, str) or not request_id:
-            # many requests may be of one trace of the caller's
-            request_id = _drawn(self._ids) if self._ids is not None else fresh or _drawn(self._fresh)
-        return request_id, trace_id
-
-
-def _drawn(source: random.Random) -> str:
-    # one call in C, which no other thread can get into
-    return str(uuid.UUID(int=source.getrandbits(128), version=4))

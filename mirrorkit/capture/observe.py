@@ -88,7 +88,7 @@ class Pricer:
         seen = replace(seen, answer=seen.answer.mended())
         usage = self._usage(seen, payload, params or {}, call_type)
         answer, is_said = seen.answer, seen.status == "ok" and call_type != "embedding"
-        kind, output = answer.kind if is_said else None, answer.output
+        kind, output = answer.kind if is_said else None, answer.recorded
         return Call(
             status=seen.status,
             error_type=None if seen.error is None else type(seen.error).__name__,

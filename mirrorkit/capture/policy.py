@@ -16,6 +16,9 @@ Reason = Literal[
     "no_silent_model",
     "not_portable",
     "not_mirrored",
+    "refused",
+    "rate_limited",
+    "paused",
     "cancelled",
     "faulted",
 ]
@@ -46,9 +49,13 @@ class Policy:
     max_in_flight: int = 16
     max_waiting: int = 1_000
     timeout_s: float | None = None
-    silent_retries: int = 0
+    silent_retries: int | None = None
     seed: int | None = None
     mirror_rate: float | None = None
+    forward: tuple[str, ...] = ()
+    repeat_actions: bool = False
+    exit_timeout_s: float = 20.0
+    keep_media: bool = False
 
     def __post_init__(self) -> None:
         _within("sample", self.sample, 0, 1)
@@ -58,8 +65,13 @@ class Policy:
         for name in ("timeout_s", "mirror_rate"):
             if (value := getattr(self, name)) is not None:
                 _within(name, value, 0, above=True)
-        for name, least in (("max_in_flight", 1), ("max_waiting", 0), ("silent_retries", 0)):
+        _within("exit_timeout_s", self.exit_timeout_s, 0)
+        for name, least in (("max_in_flight", 1), ("max_waiting", 0)):
             _whole(name, getattr(self, name), least)
+        if self.silent_retries is not None:
+            _whole("silent_retries", self.silent_retries, 0)
+        if isinstance(self.forward, str) or not all(isinstance(name, str) for name in self.forward):
+            raise ConfigError(f"forward={self.forward!r}: give a list of names of request parameters.")
         if self.seed is not None:
             _whole("seed", self.seed, None)
 
@@ -70,6 +82,10 @@ class Policy:
     def controls(self, request_id: str) -> bool:
         """Whether this mirrored request also gets a control call, drawn before any output is seen."""
         return unit_hash(self.seed, "control", request_id) < self.control
+
+    def sends_silent_first(self, request_id: str) -> bool:
+        """Whether in a batch the silent calls of this request are sent before its primary."""
+        return unit_hash(self.seed, "order", request_id) < 0.5
 
 
 def _within(name: str, value: object, low: float, high: float | None = None, above: bool = False) -> None:
@@ -95,10 +111,14 @@ def _whole(name: str, value: object, least: int | None) -> None:
 class Funnel:
     """How many requests came in, how many were mirrored, and why the others were not.
 
-    `requests` is the sum of the others. `not_portable` counts those that must not be sent twice, as their
-    provider itself runs a tool (MCP); `not_mirrored` those of call types that are only passed on to the
-    Router, which `not_mirrored_by_call_type` names; `faulted` those that a fault of mirrorkit's or of a
-    `where` filter kept from being mirrored; `under_way` those whose primary has not settled yet.
+    `requests` is the sum of the others. `saturated` counts those that found `max_waiting` mirrors waiting;
+    `not_portable` those whose provider runs a tool that may act (MCP, computer use), or has stored a part of
+    the request, so that no other model can answer it; `not_mirrored` those of call types that are only passed
+    on to the Router, which `not_mirrored_by_call_type` names; `refused` those that the Router refused before
+    it picked a deployment; `rate_limited` those whose silent provider has asked for a long pause; `paused`
+    those made after `session.pause()`, or with `MIRRORKIT_DISABLED=1`; `faulted` those that a fault of
+    mirrorkit's or of a `where` filter kept from being mirrored; `under_way` those whose primary has not
+    settled yet.
     """
 
     requests: int = 0
@@ -110,6 +130,9 @@ class Funnel:
     no_silent_model: int = 0
     not_portable: int = 0
     not_mirrored: int = 0
+    refused: int = 0
+    rate_limited: int = 0
+    paused: int = 0
     cancelled: int = 0
     faulted: int = 0
     under_way: int = 0
@@ -125,23 +148,6 @@ class Funnel:
         2
         """
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "not_mirrored_by_call_type"}
-
-
-def is_portable(request: Mapping[str, Any]) -> bool:
-    """Whether a request can be sent twice: not where the provider itself runs a tool, which may act.
-
-    >>> is_portable({"tools": [{"type": "function"}]}), is_portable({"tools": [{"type": "mcp"}]})
-    (True, False)
-    >>> is_portable({"mcp_servers": [{"type": "url"}]})
-    False
-    """
-    tools = request.get("tools")
-    kinds = (
-        [tool.get("type") for tool in tools if isinstance(tool, Mapping)]
-        if isinstance(tools, list | tuple)
-        else []
-    )
-    return not (request.get("mcp_servers") or {"mcp", "mcp_toolset"} & {str(kind) for kind in kinds})
 
 
 def cost_by_tokens(price: tuple[float, float], tokens: tuple[int, int] | None) -> float | None:
@@ -174,7 +180,8 @@ class Spending:
     """What calls besides the primaries have cost, and what those under way will, in US dollars.
 
     `judged` is the part of `spent` that went to a judge; `priced` counts silent calls whose cost is known,
-    and `begun` those under way, which are expected to cost `reserved`.
+    and `begun` those under way, which are expected to cost `reserved`. `elsewhere` is what other sessions on
+    the same record have spent and will: the limit is for all of them.
     """
 
     limit: float | None = None
@@ -183,6 +190,7 @@ class Spending:
     reserved: float = 0.0
     begun: int = 0
     judged: float = 0.0
+    elsewhere: float = 0.0
 
     def allows(self, *expected: float) -> bool:
         """Whether calls of these expected costs may be sent, those under way counted at theirs.
@@ -192,7 +200,7 @@ class Spending:
         if self.limit is None:
             return True
         fit = sum(sorted(expected)[:-1])
-        return self.spent + self.reserved + fit < self.limit
+        return self.spent + self.reserved + self.elsewhere + fit < self.limit
 
     def expect(
         self,
@@ -219,7 +227,7 @@ class Spending:
             return self.reserved / self.begun
         if guess is not None:
             return guess
-        return max(0.0, self.limit - self.spent - self.reserved)
+        return max(0.0, self.limit - self.spent - self.reserved - self.elsewhere)
 
     def reserve(self, *expected: float) -> "Spending":
         """Calls, or a judge's work on a pair, were begun."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mirrorkit.capture.observe import Pricer, Seen
+from mirrorkit.capture.portability import recorded
 from mirrorkit.capture.scrub import Scrubber, secrets_in
 from mirrorkit.records import Call, Pair, Request
 
@@ -17,11 +18,13 @@ class Recorder:
     pricer: Pricer
     scrubber: Scrubber
     on_fault: Callable[[BaseException], None]
+    forward: tuple[str, ...] = ()
+    """names of further parameters that the user lets through"""
 
     def read(self, seen: Seen, request: Request) -> Call:
         """The Call of what was seen, priced, but not yet safe to record."""
         try:
-            return self.pricer.call(seen, request.payload, request.params.get("tools"), request.call_type)
+            return self.pricer.call(seen, request.payload, request.params, request.call_type)
         except Exception as fault:  # a shape we do not know
             self.on_fault(fault)
             return Call(seen.status, latency_s=seen.latency_s, deployment_id=seen.deployment_id)
@@ -41,11 +44,19 @@ class RequestRecord:
         self._primary: Call | None = None
         self._texts: tuple[str | None, str | None, str | None, tuple[str, ...]] | None = None
 
-    def pair(self, pair_id: str, arm: str, lag_s: float | None, primary: Seen, silent: Call) -> Pair:
+    def pair(
+        self,
+        pair_id: str,
+        arm: str,
+        lag_s: float | None,
+        primary: Seen,
+        silent: Call,
+        stripped: tuple[str, ...] = (),
+    ) -> Pair:
         """The row of a silent call as it was read; what cannot be worked out is null, the row is there."""
         request, scrubber = self._request, self._recorder.scrubber.knowing(secrets_in(self._params))
         with self._lock:
-            if self._primary is None:
+            if self._primary is None or self._primary.status == "unknown":
                 self._primary = self._safe_call(self._recorder.read(primary, request), scrubber)
             if self._texts is None:
                 self._texts = self._safe_texts(scrubber)
@@ -66,6 +77,7 @@ class RequestRecord:
             stream=request.stream,
             primary=self._primary,
             silent=self._safe_call(silent, scrubber),
+            stripped=stripped,
         )
 
     def _safe_call(self, call: Call, scrubber: Scrubber) -> Call:
@@ -85,7 +97,7 @@ class RequestRecord:
         try:
             return (
                 scrubber.json(request.payload),
-                scrubber.params(request.params),
+                scrubber.params(recorded(request.params, request.call_type, self._recorder.forward)),
                 scrubber.text(request.cluster),
                 tuple(scrubber.text(tag) or "" for tag in request.tags),
             )

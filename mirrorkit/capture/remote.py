@@ -184,6 +184,15 @@ class Remote:
                 process.kill()
                 process.wait()
 
+    def kill(self) -> None:
+        """End the child at once, whatever it does."""
+        with self._changed:
+            self._closing = True
+            process = self._process
+            self._changed.notify_all()
+        if process is not None:
+            process.kill()
+
     def forget(self) -> None:
         """In a fork of the process that the child belongs to: let go of it, so that it can end."""
         # a thread that is not here may have held it

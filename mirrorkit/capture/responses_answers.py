@@ -7,6 +7,7 @@ from typing import Any
 from mirrorkit.capture.answer import Answer, finish_of
 from mirrorkit.capture.failures import EmptyStream, ResponseFailed, StreamError
 from mirrorkit.capture.fields import field_of, name_of, text_of
+from mirrorkit.capture.media import address_of
 from mirrorkit.capture.usage import usage_of
 
 # What the caller is to do, by the type of the item: where it is named, and what it takes.
@@ -34,6 +35,7 @@ def response_answer(response: Any, streamed: bool = False) -> Answer:
     ]
     texts = [text for part in parts if (text := _text(part, "text") or _text(part, "transcript"))]
     refusals = [text for part in parts if (text := _text(part, "refusal"))]
+    drawn = [item for item in items if field_of(item, "type") == "image_generation_call"]
     calls = tuple(_calls_in(items))
     status = field_of(response, "status")
     status = getattr(status, "value", status)
@@ -45,8 +47,8 @@ def response_answer(response: Any, streamed: bool = False) -> Answer:
         tool_calls=calls,
         reasoning="".join(_reasoning_in(items)),
         finish_reason=finish_of(reason, bool(calls)),
-        has_media=any(field_of(item, "type") == "image_generation_call" for item in items)
-        or any("audio" in str(field_of(part, "type")) for part in parts),
+        has_media=bool(drawn) or any("audio" in str(field_of(part, "type")) for part in parts),
+        media=tuple(filter(None, map(address_of, drawn))),
         is_refusal=bool(refusals) and not texts,
         is_pending=status in ("queued", "in_progress"),
         model=name_of(field_of(response, "model")),
@@ -99,14 +101,14 @@ class ResponseEvents:
         self.begun = False
         """whether anything of the answer itself has come"""
 
-    def take(self, kind: str, event: Any) -> None:
-        """Take the next event."""
+    def take(self, kind: str, event: Mapping[str, Any]) -> None:
+        """Take the next event, by its type and its fields."""
         if kind.endswith(".delta"):
             self.begun = True
             if kind in _TEXT_EVENTS:
-                self._texts.append(text_of(field_of(event, "delta")) or "")
+                self._texts.append(text_of(event.get("delta")) or "")
         elif kind in _LAST_EVENTS:
-            self._last = field_of(event, "response")
+            self._last = event.get("response")
 
     def read(self) -> Answer:
         """The response, as far as it has come."""

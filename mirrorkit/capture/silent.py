@@ -15,45 +15,18 @@ from mirrorkit.capture.policy import Policy
 from mirrorkit.capture.record import Recorder
 from mirrorkit.capture.router.adapter import Adapter, Endpoint
 from mirrorkit.capture.router.entry_points import mirrored_call
-from mirrorkit.capture.scrub import is_credential_header
+from mirrorkit.capture.router.tokens import spare_images
 from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import is_stream
 from mirrorkit.capture.watch import Watch
 from mirrorkit.errors import MirrorError
-from mirrorkit.records import CONTROL
 
 # LiteLLM's own time-out comes first, so that its loggers hear of it; this backstop ends what trickles on.
 _BACKSTOP_S = 0.2
 SILENT_TAG = "is_silent_experiment"
+_STREAM_OPTIONS = "stream_options"
+_BAD_REQUEST = 400
 _ONE_LOOP = threading.Lock()
-
-# LiteLLM keeps one of these for each call: with the primary's, one log entry would overwrite the other.
-_LOGGING = ("litellm_call_id", "litellm_logging_obj", "standard_logging_object")
-# Where the primary's own wishes end: retries and fallbacks are the session's, a picked deployment is its own.
-_ROUTING = (
-    "num_retries",
-    "max_retries",
-    "specific_deployment",
-    "fallbacks",
-    "context_window_fallbacks",
-    "content_policy_fallbacks",
-)
-# Another provider's: they would send one vendor's key to another, or the mirror back to the primary.
-_CREDENTIALS = (
-    "api_key",
-    "api_base",
-    "base_url",
-    "api_version",
-    "organization",
-    "custom_llm_provider",
-    "client",
-    "user_config",
-    "litellm_credential_name",
-)
-_CREDENTIAL_PREFIXES = ("aws_", "azure_", "vertex_", "watsonx_")
-# A failure that the caller wants LiteLLM to make up is the primary's alone.
-_MADE_UP = "mock_testing_"
-_HEADERS = ("headers", "extra_headers", "default_headers")
 
 
 def silent_kwargs(
@@ -61,41 +34,43 @@ def silent_kwargs(
     endpoint: Endpoint,
     *,
     group: str,
-    own_group: bool,
     trace_id: str,
     marks: Mapping[str, Any],
     add_tag: bool,
-    retries: int,
+    retries: int | None,
     timeout_s: float | None,
+    ask_for_usage: bool = True,
 ) -> dict[str, Any]:
     """The keywords of one silent call.
 
     Args:
-        kwargs: the request as the caller passed it, payload included; copied again, LiteLLM changes it.
+        kwargs: what of the caller's keywords may be forwarded; copied again, LiteLLM changes it.
         endpoint: the call type's endpoint.
         group: the model group that is called.
-        own_group: whether that is the primary's own group (the control arm), whose credentials it may use.
         trace_id: the trace that primary and silent share.
         marks: what tells this call from a primary and joins it with one.
         add_tag: whether the request's tags may be added to.
-        retries: how often LiteLLM may retry.
-        timeout_s: seconds until LiteLLM gives the call up; None leaves that to the Router.
+        retries: how often LiteLLM may retry; None leaves that to the caller's keywords and the Router.
+        timeout_s: seconds until LiteLLM gives an attempt up; None leaves that to them too.
+        ask_for_usage: whether a chat stream is asked for its tokens.
     """
-    silent: dict[str, Any] = snapshot(_mirrored(kwargs, own_group))
+    silent: dict[str, Any] = snapshot(dict(kwargs))
     silent |= {
         "model": group,
         "litellm_trace_id": trace_id,
-        "num_retries": retries,
         "disable_fallbacks": True,
         "cache": {"no-cache": True, "no-store": True},
         # a failing mirror must not take a deployment away from the primaries
         "cooldown_time": 0,
         endpoint.metadata: _marked(silent.get(endpoint.metadata), group, marks, add_tag),
     }
+    if retries is not None:
+        silent.pop("max_retries", None)
+        silent["num_retries"] = retries
     if timeout_s is not None:
         silent["timeout"] = timeout_s
-    if silent.get("stream") and endpoint.call_type == "completion":
-        silent["stream_options"] = {**(silent.get("stream_options") or {}), "include_usage": True}
+    if ask_for_usage and silent.get("stream") and endpoint.call_type == "completion":
+        silent[_STREAM_OPTIONS] = {**(silent.get(_STREAM_OPTIONS) or {}), "include_usage": True}
     return silent
 
 
@@ -114,18 +89,6 @@ def _marked(metadata: Any, group: str, marks: Mapping[str, Any], add_tag: bool) 
     return marked
 
 
-def _mirrored(kwargs: Mapping[str, Any], own_group: bool) -> dict[str, Any]:
-    """What of a request's keywords may be mirrored."""
-    kept = {
-        name: value
-        for name, value in kwargs.items()
-        if name not in _LOGGING and name not in _ROUTING and not name.startswith(_MADE_UP)
-    }
-    if not own_group:
-        _drop_credentials(kept)
-    return kept
-
-
 def _unpacked(kwargs: Mapping[str, Any], metadata: str) -> str:
     """The name of the keyword, or of the value in its metadata, that cannot be packed."""
     given = kwargs.get(metadata)
@@ -137,15 +100,6 @@ def _unpacked(kwargs: Mapping[str, Any], metadata: str) -> str:
         except Exception:  # whatever an object raises that will not be copied
             return name
     return "a value"
-
-
-def _drop_credentials(kwargs: dict[str, Any]) -> None:
-    for name in list(kwargs):
-        if name in _CREDENTIALS or name.startswith(_CREDENTIAL_PREFIXES):
-            del kwargs[name]
-    for name in _HEADERS:
-        if isinstance(headers := kwargs.get(name), Mapping):
-            kwargs[name] = {k: v for k, v in headers.items() if not is_credential_header(k)}
 
 
 def _was_refused(loop: asyncio.AbstractEventLoop, error: BaseException) -> bool:
@@ -176,43 +130,47 @@ class SilentCall:
 
     def __init__(
         self,
-        asked: Asked,
-        arm: str,
-        group: str,
+        order: Order,
         *,
         adapter: Adapter,
         policy: Policy,
         recorder: Recorder,
-        primary_call_id: str | None,
         on_done: Callable[["SilentCall", Ended], None],
         on_fault: Callable[[BaseException], None],
+        stripped: tuple[str, ...] = (),
         away: Away | None = None,
     ) -> None:
-        self.arm = arm
-        self.group = group
-        self.pair_id = _pair_id(asked, arm)
-        self._asked = asked
+        self.arm = order.arm
+        self.group = order.group
+        self.limit_s = order.limit_s
+        self.pair_id = _pair_id(order.asked, order.arm)
+        self.stripped = stripped
+        self._order = order
+        self._asked = order.asked
         self._adapter = adapter
         self._policy = policy
         self._recorder = recorder
-        self._primary_call_id = primary_call_id
         self._on_done = on_done
         self._on_fault = on_fault
         self._lock = threading.Lock()
         self._done = False
         self._cut_off = 0
+        self._asked_anew = False
+        self._started: float | None = None
+        self._ended: tuple[Seen, float] | None = None
         self._away = away
-        self._order = None if away is None else self._packed()
+        self._departed = False
+        self._packed = None if away is None else self._pack()
 
     @property
     def leaves(self) -> bool:
         """Whether the call is to be made in another process: it is not if its request cannot be copied."""
-        return self._order is not None
+        return self._packed is not None
 
     def depart(self, done: Callable[[], None]) -> bool:
         """Have the call made in another process, if it can be; `done` hears of its end in another thread."""
-        order, self._order = self._order, None
-        if order is None or self._away is None:
+        packed, self._packed = self._packed, None
+        if packed is None or self._away is None:
             return False
 
         def heard(ended: Ended) -> None:
@@ -221,13 +179,13 @@ class SilentCall:
             finally:
                 done()
 
-        return self._away.take(order, heard)
+        self._departed = self._away.take(packed, heard)
+        return self._departed
 
-    def _packed(self) -> bytes | None:
+    def _pack(self) -> bytes | None:
         asked = self._asked
         try:
-            asked = asked.moved(_mirrored(asked.copied, self.arm == CONTROL))
-            return pack(Order(asked, self.arm, self.group, self._primary_call_id))
+            return pack(replace(self._order, asked=asked.moved(asked.copied)))
         except Exception as error:  # whatever an object raises that will not be copied
             self._on_fault(
                 MirrorError(
@@ -238,12 +196,15 @@ class SilentCall:
             return None
 
     def run(self) -> None:
-        """Make the call, blocking; nothing where it was made already, on a loop that then stood still."""
-        if self._done:
-            return
-        if not self._asked.endpoint.blocks:
-            self._run_awaited()
-            return
+        """Make the call, blocking, and record it; one that was made already, on a loop, is not made again."""
+        if self._ended is None and not self._done:
+            if self._asked.endpoint.blocks:
+                self._run()
+            else:
+                self._run_awaited()
+        self.record()
+
+    def _run(self) -> None:
         watch, stream = Watch({}), None
         try:
             watch, kwargs = self._begin()
@@ -251,6 +212,7 @@ class SilentCall:
                 answer = self._method(is_async=False)(**kwargs)
                 if is_stream(answer):
                     stream = answer
+                    spare_images(stream)
                     for chunk in stream:
                         watch.chunk(chunk)
                         self._check_time(watch)
@@ -258,8 +220,11 @@ class SilentCall:
                 else:
                     seen = watch.answered(answer)
         except BaseException as error:
+            if self._asks_anew(error):
+                self._run()
+                return
             seen = watch.failed(error, stream)
-        self._finish(seen, watch.started)
+        self._ended = seen, watch.started
 
     def _run_awaited(self) -> None:
         """Make a call that can only be awaited, after the caller's loop has ended."""
@@ -268,29 +233,30 @@ class SilentCall:
             try:
                 asyncio.run(self.arun())
             except asyncio.CancelledError as error:
-                self._finish(Watch({}).failed(error), None)
+                watch = Watch({})
+                self._ended = watch.failed(error), watch.started
 
     async def arun(self) -> None:
-        """Make the call, awaiting."""
+        """Make the call, awaiting; `record` records it."""
         watch, stream = Watch({}), None
         try:
             watch, kwargs = self._begin()
             # until it has ended: nobody tells a call whose loop is gone
             self._cut_off += 1
             with mirrored_call():
-                async with asyncio.timeout(self._backstop()):
+                async with asyncio.timeout(self.limit_s + _BACKSTOP_S):
                     answer = await self._method(is_async=True)(**kwargs)
                     if is_stream(answer):
                         stream = answer
+                        spare_images(stream)
                         async for chunk in stream:
                             watch.chunk(chunk)
                         seen = watch.streamed(stream)
                     else:
                         seen = watch.answered(answer)
         except (KeyboardInterrupt, SystemExit) as error:
-            # it was meant for whatever the loop runs, not for this task, which it hit
-            self._cut_off -= 1
-            self._finish(watch.failed(error, stream), watch.started)
+            self._ended = watch.failed(error, stream), watch.started
+            self.record()
             raise
         except GeneratorExit:
             # its loop ended without it: it is made again elsewhere, or was
@@ -303,14 +269,31 @@ class SilentCall:
                 # not the provider's failure, and nothing was sent: it is made elsewhere
                 self._cut_off -= 1
                 raise asyncio.CancelledError("its loop is being shut down") from error
+            if self._asks_anew(error):
+                self._cut_off -= 1
+                await self.arun()
+                return
             seen = watch.failed(self._named(error), stream)
         self._cut_off = max(0, self._cut_off - 1)
-        self._finish(seen, watch.started)
+        self._ended = seen, watch.started
+
+    def record(self) -> None:
+        """Record how the call ended."""
+        if self._ended is not None:
+            self._finish(*self._ended)
 
     def drop(self) -> None:
         """Record that the call was given up."""
-        error = asyncio.CancelledError("the session ended before this silent call was made")
-        self._finish(Seen("cancelled", error=error, attempts=0), None)
+        if self._started is None and not self._departed:
+            error, attempts = "the session gave up this silent call before it was made", 0
+        else:
+            error, attempts = "the session gave up this silent call while it was under way", None
+        self._finish(Seen("cancelled", error=asyncio.CancelledError(error), attempts=attempts), self._started)
+
+    def expire(self) -> None:
+        """Record that the call took longer than it may."""
+        latency_s = None if self._started is None else perf_counter() - self._started
+        self._finish(Seen("timeout", latency_s, error=self._timed_out()), self._started)
 
     def _begin(self) -> tuple[Watch, dict[str, Any]]:
         asked = self._asked
@@ -318,43 +301,52 @@ class SilentCall:
             asked.copied,
             asked.endpoint,
             group=self.group,
-            own_group=self.arm == CONTROL,
             trace_id=asked.request.trace_id,
             marks={
                 SILENT_TAG: True,
                 "mirrorkit_pair_id": self.pair_id,
                 "mirrorkit_request_id": asked.request.request_id,
                 "mirrorkit_arm": self.arm,
-                "mirrorkit_primary_call_id": self._primary_call_id,
+                "mirrorkit_primary_call_id": self._order.primary_call_id,
             },
             add_tag=not self._adapter.filters_by_tags(),
             retries=self._policy.silent_retries,
-            timeout_s=self._policy.timeout_s,
+            timeout_s=self.limit_s if self._order.sets_timeout else None,
+            ask_for_usage=self.group not in self._adapter.refusing_stream_options,
         )
-        return Watch(kwargs[asked.endpoint.metadata], self._on_fault), kwargs
+        watch = Watch(kwargs[asked.endpoint.metadata], self._on_fault)
+        self._started = watch.started
+        return watch, kwargs
+
+    def _asks_anew(self, error: BaseException) -> bool:
+        """Whether to ask again without `stream_options`, which some servers refuse; they are remembered."""
+        added = self._asked.request.stream and not self._asked.copied.get(_STREAM_OPTIONS)
+        if not added or self._asked_anew or getattr(error, "status_code", None) != _BAD_REQUEST:
+            return False
+        if _STREAM_OPTIONS not in (message_of(error) or ""):
+            return False
+        self._adapter.refusing_stream_options.add(self.group)
+        self._asked_anew = True
+        return True
 
     def _method(self, is_async: bool) -> Callable[..., Any]:
         return self._adapter.method(self._asked.endpoint.call_type, is_async)
 
-    def _backstop(self) -> float | None:
-        timeout_s = self._policy.timeout_s
-        return None if timeout_s is None else timeout_s + _BACKSTOP_S
-
     def _check_time(self, watch: Watch) -> None:
-        backstop = self._backstop()
-        if backstop is not None and perf_counter() - watch.started > backstop:
+        if perf_counter() - watch.started > self.limit_s + _BACKSTOP_S:
             raise self._timed_out()
 
     def _named(self, error: BaseException) -> BaseException:
         return self._timed_out() if isinstance(error, TimeoutError) and not str(error) else error
 
     def _timed_out(self) -> TimeoutError:
-        return TimeoutError(f"no whole answer within timeout_s={self._policy.timeout_s:g} s")
+        name = "" if self._policy.timeout_s is None else "timeout_s="
+        return TimeoutError(f"no whole answer within {name}{self.limit_s:.3g} s")
 
     def _finish(self, seen: Seen, started: float | None) -> None:
         if seen.attempts is not None:
-            # a call that was cut off by its loop's end had been sent, and counts
-            seen = replace(seen, attempts=seen.attempts + self._cut_off)
+            # those that were cut off by their loop's end, or refused for what was added, had been sent
+            seen = replace(seen, attempts=seen.attempts + self._cut_off + self._asked_anew)
         if not self._done:
             self._tell(Ended(self._recorder.read(seen, self._asked.request), started, seen.retry_after_s))
 

@@ -90,12 +90,11 @@ class StreamUsage:
         self._hidden: Mapping[str, Any] = {}
         self._was_hidden = False
 
-    def take(self, chunk: Any) -> None:
-        """Look for it in a chunk, as it passes."""
-        if (given := field_of(chunk, "usage")) is not None:
+    def take(self, chunk: Mapping[str, Any], hidden: Mapping[str, Any]) -> None:
+        """Look for it in a chunk, as it passes: in its fields and its hidden parameters."""
+        if (given := chunk.get("usage")) is not None:
             self._given = given
-        hidden = field_of(chunk, "_hidden_params")
-        if isinstance(hidden, Mapping) and (usage := hidden.get("usage")) is not None:
+        if (usage := hidden.get("usage")) is not None:
             # read at the end: what LiteLLM learns later it writes in here
             self._hidden = hidden
             self._was_hidden = self._was_hidden or type(usage).__name__ != "UnreportedUsage"

@@ -9,7 +9,7 @@ from typing import Any
 from mirrorkit.capture.answer import Answer
 from mirrorkit.capture.anthropic_messages import MessageStream, as_chat
 from mirrorkit.capture.chat_answers import ChatAnswer, chat_answer
-from mirrorkit.capture.fields import field_of, name_of
+from mirrorkit.capture.fields import field_of, name_of, values_of
 from mirrorkit.capture.observe import Seen, answer_of, asked_to_wait_s, is_timeout
 from mirrorkit.capture.responses_answers import ResponseEvents
 from mirrorkit.capture.usage import StreamUsage, cost_of
@@ -74,15 +74,17 @@ class Watch:
             self._message = self._message or MessageStream()
             self._message.feed(chunk)
             return self._message.begun
-        kind = field_of(chunk, "type")
+        values = values_of(chunk)
+        kind = values.get("type")
         kind = getattr(kind, "value", kind)
-        if field_of(chunk, "choices") is None and isinstance(kind, str):
+        if values.get("choices") is None and isinstance(kind, str):
             # the responses API streams typed events
             self._response = self._response or ResponseEvents()
-            self._response.take(kind, chunk)
+            self._response.take(kind, values)
             return self._response.begun
-        self._usage.take(chunk)
-        self._chat.take_chunk(chunk)
+        hidden = _hidden(chunk)
+        self._usage.take(values, hidden)
+        self._chat.take_chunk(values, hidden)
         return self._chat.begun
 
     def answered(self, answer: Any) -> Seen:

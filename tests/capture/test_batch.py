@@ -3,12 +3,14 @@
 import asyncio
 import json
 import threading
+from concurrent.futures import Future
 from typing import Any
 
 import polars as pl
 import pytest
 
-from mirrorkit.capture.batch import arun_all, read_requests, run_all
+from mirrorkit.capture.batch import Patience, arun_all, failure_of, read_requests, run_all
+from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.errors import ConfigError
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -133,14 +135,14 @@ def bounded(n: int, concurrency: int, asynchronous: bool) -> tuple[list[Any], in
             raise ValueError(kwargs["n"])
         return iter([kwargs["n"]]) if kwargs["n"] % 3 == 1 else kwargs["n"]
 
-    def call(kwargs: dict[str, Any]) -> Any:
+    def call(kwargs: dict[str, Any], _: Any) -> Any:
         enter(1)
         try:
             return outcome(kwargs)
         finally:
             enter(-1)
 
-    async def acall(kwargs: dict[str, Any]) -> Any:
+    async def acall(kwargs: dict[str, Any], _: Any) -> Any:
         enter(1)
         try:
             await asyncio.sleep(0)
@@ -154,12 +156,25 @@ def bounded(n: int, concurrency: int, asynchronous: bool) -> tuple[list[Any], in
         finally:
             enter(-1)
 
-    requests = [{"n": k} for k in range(n)]
-    if asynchronous:
-        results = asyncio.run(arun_all(requests, acall, concurrency, lambda: True, shown.append))
-    else:
-        results = run_all(requests, call, concurrency, lambda: True, shown.append)
+    results = run([{"n": k} for k in range(n)], call, acall, concurrency, shown.append, asynchronous)
     return results, state["most"], shown
+
+
+def run(
+    requests: list[Any],
+    call: Any,
+    acall: Any,
+    concurrency: int,
+    show: Any,
+    asynchronous: bool,
+    patience: Any = None,
+) -> list[Any]:
+    results: list[Any] = [None] * len(requests)
+    if asynchronous:
+        asyncio.run(arun_all(requests, acall, concurrency, show, results, patience))
+    else:
+        run_all(requests, call, concurrency, show, results, patience)
+    return results
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -180,51 +195,85 @@ class TestRunning:
     def test_nothing_to_do_is_done(self, asynchronous: bool) -> None:
         assert bounded(0, 4, asynchronous)[0] == []
 
-    def test_a_request_waits_until_there_is_room(self, asynchronous: bool) -> None:
-        asked, sent = [], []
+    def test_a_request_is_done_when_its_pairs_are_there(self, asynchronous: bool) -> None:
+        pairs, shown = [Future[None]() for _ in range(3)], list[int]()
 
-        def has_room() -> bool:
-            asked.append(len(sent))
-            return len(asked) % 2 == 0
-
-        def call(kwargs: dict[str, Any]) -> int:
-            sent.append(kwargs["n"])
+        def call(kwargs: dict[str, Any], hear: Any) -> int:
+            hear(pairs[kwargs["n"]])
             return kwargs["n"]
 
-        async def acall(kwargs: dict[str, Any]) -> int:
-            return call(kwargs)
+        async def acall(kwargs: dict[str, Any], hear: Any) -> int:
+            return call(kwargs, hear)
 
-        requests = [{"n": n} for n in range(3)]
-        if asynchronous:
-            results = asyncio.run(arun_all(requests, acall, 1, has_room, lambda _: None))
-        else:
-            results = run_all(requests, call, 1, has_room, lambda _: None)
-        assert results == [0, 1, 2]
-        assert asked == [0, 0, 1, 1, 2, 2]
+        def show(done: int) -> None:
+            shown.append(done)
+            for waiting in [each for each in pairs if not each.done()][:1]:
+                waiting.set_result(None)
+
+        assert run([{"n": n} for n in range(3)], call, acall, 1, show, asynchronous) == [0, 1, 2]
+        assert set(shown) == {0, 1, 2, 3}
+
+    def test_pairs_that_never_come_are_not_waited_for_for_ever(self, asynchronous: bool) -> None:
+        never, sent = Future[None](), list[int]()
+
+        def call(kwargs: dict[str, Any], hear: Any) -> int:
+            sent.append(kwargs["n"])
+            hear(never)
+            return kwargs["n"]
+
+        async def acall(kwargs: dict[str, Any], hear: Any) -> int:
+            return call(kwargs, hear)
+
+        patience = Patience(Dispatcher(1, 1), seconds=0.05)
+        requests = [{"n": n} for n in range(6)]
+        assert run(requests, call, acall, 2, lambda _: None, asynchronous, patience) == list(range(6))
+        assert sorted(sent) == list(range(6))
+
+
+def test_patience_lasts_while_calls_end_and_begins_anew_with_the_last_primary() -> None:
+    now, dispatcher = [100.0], Dispatcher(1, 1)
+    dispatcher.ended_at = 0.0
+    patience = Patience(dispatcher, 30, lambda: now[0])
+    now[0] = 130.0
+    assert not patience.is_over
+    dispatcher.ended_at, now[0] = 120.0, 149.0
+    assert not patience.is_over
+    now[0] = 151.0
+    assert patience.is_over
+    patience.renew()
+    assert not patience.is_over
+
+
+def test_a_batch_in_which_everything_failed_has_a_reason() -> None:
+    first, second = ValueError("a"), ValueError("b")
+    assert failure_of([first, second]) is first
+    assert failure_of([first, "answer"]) is None
+    assert failure_of([]) is None
 
 
 def test_an_interrupt_stops_the_sending() -> None:
     gate, sent = threading.Event(), []
 
-    def call(kwargs: dict[str, Any]) -> None:
+    def call(kwargs: dict[str, Any], hear: Any) -> None:
         sent.append(kwargs)
         assert gate.wait(30)
 
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
+    workers: set[Any] = set()
     with pytest.raises(KeyboardInterrupt):
-        run_all([{}] * 50, call, 2, lambda: True, interrupt)
+        run_all([{}] * 50, call, 2, interrupt, [None] * 50, workers=workers)
     gate.set()
-    for thread in threading.enumerate():
-        if thread.name.startswith("mirrorkit-run"):
-            thread.join(30)
+    for worker in tuple(workers):
+        worker.result(30)
     assert len(sent) <= 2
 
 
 def test_who_sends_is_known_from_before_the_first_request_until_after_the_last() -> None:
     """An interpreter that ends waits for them: an interrupt may have come before the sender knew of them."""
     workers: set[Any] = set()
-    known = run_all([{}] * 6, lambda _: len(workers), 2, lambda: True, lambda _: None, workers)
+    known: list[Any] = [None] * 6
+    run_all([{}] * 6, lambda *_: len(workers), 2, lambda _: None, known, workers=workers)
     assert min(known) >= 1
     assert workers == set()

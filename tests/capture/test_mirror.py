@@ -117,7 +117,7 @@ class TestAnswers:
         assert json.loads(pair["messages"]) == "Where is my parcel?"
         if text is not None:
             assert pair["primary_output"] == getattr(answer, text)
-            assert pair["primary_finish_reason"] == "completed"
+            assert pair["primary_finish_reason"] == "stop"
         else:
             assert json.loads(pair["primary_output"]) == {"vectors": 1, "dimensions": 8}
 
@@ -323,7 +323,8 @@ class TestThePrimaryIsUntouched:
         self, sim: Any, drive: Any, fault: Any, status: str
     ) -> None:
         sim.script("gpt-4o-mini", Reply(fault=fault))
-        with session_on(sim, timeout_s=0.5 if fault == "hang" else 30) as session:
+        # without retries, as the next attempt would succeed
+        with session_on(sim, timeout_s=0.5 if fault == "hang" else 30, silent_retries=0) as session:
             answer = drive.chat(session)
             drive.drain(session)
             pair = row(session)
@@ -551,7 +552,8 @@ class TestTheSilentCall:
             drive.chat(session)
             drive.drain(session)
             assert row(session)["silent_status"] == "error"
-        assert sim.count("gpt-4o-mini") == 1
+        # as often as the Router tries
+        assert sim.count("gpt-4o-mini") == 3
         assert sim.count("gpt-4.1") == 0
 
     def test_it_is_retried_as_often_as_the_session_says(self, sim: Any, drive: Any) -> None:
@@ -587,11 +589,12 @@ class TestTheSilentCall:
                 },
             )
             drive.drain(session)
-            assert row(session)["silent_status"] == "ok"
+            pair = row(session)
+        assert pair["silent_status"] == "ok"
+        assert pair["stripped"] == ["api_key", "extra_headers"]
         primary, silent = (request.headers for request in sim.requests)
         assert primary["X-Api-Key"] == "abcdefgh"
-        assert "X-Api-Key" not in silent
-        assert silent["X-Tenant"] == "t1"
+        assert not {"X-Api-Key", "X-Tenant"} & set(silent)
 
     def test_it_works_where_the_router_picks_by_tags(self, sim: Any, drive: Any) -> None:
         models = [
@@ -636,9 +639,10 @@ class TestWhatIsNotMirrored:
     def test_a_budget_stops_the_mirroring_and_is_overshot_by_one_call_at_most(
         self, sim: Any, drive: Any
     ) -> None:
-        reply = Reply(text="x", usage={"prompt_tokens": 1000, "completion_tokens": 0, "total_tokens": 1000})
+        reply = Reply(text="x", usage={"prompt_tokens": 1000, "completion_tokens": 1, "total_tokens": 1001})
         sim.script("gpt-4o-mini", *[reply] * 20)
-        each = 1000 * litellm.model_cost["gpt-4o-mini"]["input_cost_per_token"]
+        price = litellm.model_cost["gpt-4o-mini"]
+        each = 1000 * price["input_cost_per_token"] + price["output_cost_per_token"]
         with session_on(sim, budget_usd=2.5 * each) as session:
             for _ in range(6):
                 drive.chat(session)
@@ -647,14 +651,10 @@ class TestWhatIsNotMirrored:
             assert session.spent_usd == pytest.approx(3 * each)
             assert session.funnel.over_budget == 3
 
-    def test_a_budget_that_cannot_be_kept_is_said(self, sim: Any, drive: Any) -> None:
+    def test_a_budget_that_cannot_be_kept_is_refused(self, sim: Any) -> None:
         models = [sim.deployment("chat", "gpt-4o"), sim.deployment("next", "home-made")]
-        with (
-            pytest.warns(mk.MirrorWarning, match="no price"),
-            session_on(sim, "next", models, budget_usd=1) as s,
-        ):
-            drive.chat(s)
-            drive.drain(s)
+        with pytest.raises(mk.ConfigError, match=r"budget_usd=1 cannot be kept: .* no price for 'next'"):
+            session_on(sim, "next", models, budget_usd=1)
 
     def test_past_max_waiting_mirrors_are_dropped_and_counted(self, sim: Any, drive: Any) -> None:
         with (

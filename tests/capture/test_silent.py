@@ -1,7 +1,6 @@
 """What a silent call sends: the request as it was, without what belongs to the primary."""
 
 import copy
-import threading
 from typing import Any, cast
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrorkit.capture.exchange import Asked, request_of
+from mirrorkit.capture.frames import Order
 from mirrorkit.capture.observe import Pricer
 from mirrorkit.capture.policy import Policy
 from mirrorkit.capture.record import Recorder
@@ -19,27 +19,11 @@ from mirrorkit.capture.silent import SILENT_TAG, SilentCall, silent_kwargs
 MARKS = {SILENT_TAG: True, "mirrorkit_pair_id": "p-1", "mirrorkit_arm": "next"}
 ALL = [pytest.param(endpoint, id=name) for name, endpoint in ENDPOINTS.items()]
 CHAT = ENDPOINTS["completion"]
-CREDENTIALS = {
-    "api_key": "k",
-    "api_base": "https://primary",
-    "base_url": "https://primary",
-    "api_version": "v",
-    "organization": "o",
-    "custom_llm_provider": "openai",
-    "client": object,
-    "user_config": {"model_list": []},
-    "aws_secret_access_key": "a",
-    "aws_region_name": "eu",
-    "azure_ad_token": "t",
-    "vertex_credentials": "{}",
-    "watsonx_token": "w",
-}
 
 
 def silent(kwargs: dict[str, Any], endpoint: Any = CHAT, **options: Any) -> dict[str, Any]:
     defaults = {
         "group": "next",
-        "own_group": False,
         "trace_id": "trace-1",
         "marks": MARKS,
         "add_tag": True,
@@ -82,99 +66,41 @@ requests = st.fixed_dictionaries(
 ).flatmap(lambda some: st.dictionaries(names, values).map(lambda more: {**more, **some}))
 
 
-@given(requests, st.sampled_from(list(ENDPOINTS.values())), st.booleans(), st.booleans())
+@given(requests, st.sampled_from(list(ENDPOINTS.values())), st.booleans())
 def test_the_request_itself_is_never_changed_nor_shared(
-    kwargs: dict[str, Any], endpoint: Any, own: bool, add_tag: bool
+    kwargs: dict[str, Any], endpoint: Any, add_tag: bool
 ) -> None:
     before = copy.deepcopy(kwargs)
-    sent = silent(kwargs, endpoint, own_group=own, add_tag=add_tag)
+    sent = silent(kwargs, endpoint, add_tag=add_tag)
     assert kwargs == before
     for name in sent.keys() & kwargs.keys():
         assert sent[name] is not kwargs[name] or not isinstance(sent[name], dict | list) or not sent[name]
 
 
-@given(requests, st.sampled_from(list(ENDPOINTS.values())), st.booleans())
-def test_no_request_gets_around_the_rules(kwargs: dict[str, Any], endpoint: Any, own: bool) -> None:
-    sent = silent(kwargs, endpoint, own_group=own)
+@given(requests, st.sampled_from(list(ENDPOINTS.values())))
+def test_no_request_gets_around_the_rules(kwargs: dict[str, Any], endpoint: Any) -> None:
+    sent = silent(kwargs, endpoint)
     assert sent["model"] == "next"
     assert sent["litellm_trace_id"] == "trace-1"
     assert sent["disable_fallbacks"] is True
     assert sent["cache"] == {"no-cache": True, "no-store": True}
     assert sent["cooldown_time"] == 0
     assert sent["num_retries"] == 0
-    assert "fallbacks" not in sent
-    assert "litellm_call_id" not in sent
     assert sent[endpoint.metadata][SILENT_TAG] is True
-    assert own or "api_key" not in sent
 
 
-@pytest.mark.parametrize("own", [True, False])
-@pytest.mark.parametrize("endpoint", ALL)
-def test_what_belongs_to_the_primarys_one_call_is_stripped(endpoint: Any, own: bool) -> None:
-    ids = {
-        "litellm_call_id": "c",
-        "litellm_logging_obj": threading.Lock(),
-        "standard_logging_object": {},
-        "litellm_trace_id": "the caller's",
-    }
-    routing = {
-        "specific_deployment": True,
-        "num_retries": 9,
-        "fallbacks": [{"chat": ["other"]}],
-        "context_window_fallbacks": [{}],
-        "content_policy_fallbacks": [{}],
-        "disable_fallbacks": False,
-        "cooldown_time": 60,
-        "cache": {"ttl": 9},
-    }
-    sent = silent({**ids, **routing, "temperature": 0.5}, endpoint, own_group=own, retries=2)
-    assert set(sent) == {
-        "model",
-        "temperature",
-        "litellm_trace_id",
-        "num_retries",
-        "disable_fallbacks",
-        "cache",
-        "cooldown_time",
-        endpoint.metadata,
-    }
-    assert (sent["litellm_trace_id"], sent["num_retries"], sent["temperature"]) == ("trace-1", 2, 0.5)
+def test_retries_are_the_sessions_where_it_says_and_else_the_callers_and_the_routers() -> None:
+    asked = {"num_retries": 9, "max_retries": 8}
+    assert silent(asked, retries=None).items() >= asked.items()
+    assert "num_retries" not in silent({}, retries=None)
+    told = silent(asked, retries=2)
+    assert (told["num_retries"], "max_retries" in told) == (2, False)
 
 
-@pytest.mark.parametrize("name", CREDENTIALS)
-def test_credentials_stay_with_the_primarys_group(name: str) -> None:
-    kwargs = {name: CREDENTIALS[name], "max_tokens": 9}
-    assert name not in silent(kwargs)
-    assert silent(kwargs)["max_tokens"] == 9
-    assert silent(kwargs, own_group=True)[name] == CREDENTIALS[name]
-
-
-@pytest.mark.parametrize("field", ["headers", "extra_headers"])
-@pytest.mark.parametrize(
-    "header",
-    [
-        "Authorization",
-        "AUTHORIZATION",
-        "Proxy-Authorization",
-        "api-key",
-        "X-Api-Key",
-        "x-goog-api-key",
-        "X-Amz-Security-Token",
-        "Cookie",
-        "Set-Cookie",
-        "X-Client-Secret",
-        "my_api_key",
-    ],
-)
-def test_credential_headers_go_whatever_their_case_and_the_others_stay(field: str, header: str) -> None:
-    kwargs = {field: {header: "s3cret", "X-Team": "search"}}
-    assert silent(kwargs)[field] == {"X-Team": "search"}
-    assert silent(kwargs, own_group=True)[field] == kwargs[field]
-
-
-@pytest.mark.parametrize("header", ["Ocp-Apim-Subscription-Key", "apikey", "X-Auth-Key", "X-Password"])
-def test_other_vendors_credential_headers_go_too(header: str) -> None:
-    assert header not in silent({"extra_headers": {header: "s3cret"}})["extra_headers"]
+def test_a_server_that_refused_to_be_asked_for_usage_is_asked_no_more() -> None:
+    assert "stream_options" not in silent({"stream": True}, ask_for_usage=False)
+    asked = {"stream": True, "stream_options": {"x": 1}}
+    assert silent(asked, ask_for_usage=False)["stream_options"] == {"x": 1}
 
 
 def test_a_stream_is_asked_for_its_usage_and_keeps_its_other_options() -> None:
@@ -234,17 +160,17 @@ def test_a_call_that_ends_twice_is_recorded_once() -> None:
     # as when a loop that stood still goes on after its calls were rescued from it
     request = request_of(ENDPOINTS["completion"], {"messages": []}, "chat", "r1", "t1")
     ended: list[Any] = []
+    asked = Asked(request, ENDPOINTS["completion"], {}, None)
     call = SilentCall(
-        Asked(request, ENDPOINTS["completion"], {}, None),
-        "next",
-        "next",
+        Order(asked, "next", "next", None, limit_s=60.0, sets_timeout=True),
         adapter=cast(Any, None),
         policy=Policy(),
         recorder=Recorder(Pricer(lambda *_: {}), Scrubber(), ended.append),
-        primary_call_id=None,
         on_done=lambda _, told: ended.append((told.call.status, told.call.attempts, told.started)),
         on_fault=ended.append,
     )
     call.drop()
     call.drop()
+    call.expire()
+    call.record()
     assert ended == [("cancelled", 0, None)]

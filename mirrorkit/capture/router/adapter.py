@@ -6,14 +6,17 @@ import os
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import litellm
 import openai
 
+from mirrorkit.capture.portability import Relation
 from mirrorkit.capture.router.blueprint import Blueprint, blueprint_of
 from mirrorkit.capture.router.config import Config, as_names, read_config
 from mirrorkit.capture.router.entry_points import EntryPoints, constructor_arguments
+from mirrorkit.capture.router.provider_accounts import ProviderAccount
 from mirrorkit.capture.router.silent_models import SilentModels
 from mirrorkit.capture.scrub import Scrubber, is_secret_variable, secrets_in
 from mirrorkit.errors import ConfigError, UnsupportedCall
@@ -61,6 +64,10 @@ class Adapter:
         self._own = self.router is not source
         self.entry = EntryPoints(self.router)
         self._known: list[Any] = []
+        self._kept: list[Mapping[str, Any]] = []
+        self._relations: dict[tuple[str | None, str], Relation] = {}
+        self.refusing_stream_options: set[str] = set()
+        """the silent groups whose servers know no `stream_options`"""
         self._silent = SilentModels.held(self.router)
         # a session that is dropped unclosed gives the settings back too
         self._release = weakref.finalize(self, _release, weakref.ref(self.router), self._silent)
@@ -70,12 +77,15 @@ class Adapter:
         """Keep LiteLLM from mirroring by itself; run before each request, as deployments may be changed.
 
         Returns:
-            Whether the Router's deployments are others than the last time, or have changed.
+            Whether the Router's deployments, or LiteLLM's credentials, are others than the last time.
         """
         self._silent.take(self.entry)
-        if (deployments := self.entry.deployments()) == self._known:
+        kept = kept_by_litellm()
+        if (deployments := self.entry.deployments()) == self._known and kept == self._kept:
             return False
+        self._kept = kept
         self._known = copy.deepcopy(deployments)
+        self._relations = {}
         return True
 
     def give_back(self) -> None:
@@ -102,6 +112,31 @@ class Adapter:
         deployment = self._deployment(deployment_id)
         return deployment is not None and deployment["model_name"] == self.resolved(group)
 
+    def ids_of(self, group: str) -> tuple[str, ...]:
+        """The ids of the deployments that serve a model group."""
+        return tuple(str(each["model_info"]["id"]) for each in self.entry.deployments_of(group))
+
+    def timeout_s(self, group: str) -> float | None:
+        """The time-out of an attempt, in seconds, that a group's deployments or the Router are set to."""
+        told = [self._timeout_of(each) for each in self.entry.deployments_of(group)]
+        found = [each for each in told if each is not None]
+        arguments = self.entry.arguments() or {}
+        own = seconds_of(arguments.get("timeout")) or seconds_of(
+            self.entry.default_parameters().get("timeout")
+        )
+        return max(found) if found else own
+
+    def _timeout_of(self, deployment: Mapping[str, Any]) -> float | None:
+        params = deployment["litellm_params"]
+        told = [seconds_of(params.get(name)) for name in ("timeout", "stream_timeout", "request_timeout")]
+        return max((each for each in told if each is not None), default=None)
+
+    def retries(self, group: str) -> int:
+        """How often the Router tries a group's calls again, at most."""
+        own = [each["litellm_params"].get("num_retries") for each in self.entry.deployments_of(group)]
+        told = [each for each in (*own, self.entry.setting("num_retries")) if isinstance(each, int)]
+        return max(told, default=0)
+
     def silent_models(self) -> list[tuple[str, tuple[str, ...]]]:
         """The name of each deployment's group with its own silent groups; ConfigError for what is no name."""
         return [
@@ -118,6 +153,17 @@ class Adapter:
         """The silent groups of one deployment."""
         deployment = self._deployment(deployment_id)
         return () if deployment is None else self._names(deployment)
+
+    def relation(self, picked: str | None, group: str) -> Relation:
+        """What a silent group is to the deployment that served the primary, if it is known."""
+        key = picked, group
+        if key not in self._relations:
+            primary = self._deployment(picked)
+            others = self.entry.deployments_of(group)
+            self._relations[key] = (
+                "other provider" if primary is None else ProviderAccount.of(primary).relation_to(others)
+            )
+        return self._relations[key]
 
     def _deployment(self, deployment_id: str | None) -> Mapping[str, Any] | None:
         deployments = self.entry.deployments()
@@ -171,11 +217,22 @@ class Adapter:
         """What a token given to a group and one made by it cost at most, in US dollars; 0 if unknown."""
         prices = [(0.0, 0.0)]
         for deployment in self.entry.deployments_of(group):
-            model, own_id = deployment["litellm_params"]["model"], str(deployment["model_info"]["id"])
-            info = self.model_info(own_id, model)
+            info = self._info(deployment)
             given, made = (info.get(f"{way}_cost_per_token") or 0.0 for way in ("input", "output"))
             prices.append((float(given), float(made)))
         return max(given for given, _ in prices), max(made for _, made in prices)
+
+    def has_price(self, group: str) -> bool:
+        """Whether LiteLLM has a price, which may be 0, for each deployment of a group; a pattern may have."""
+        return all(
+            any("cost_per" in name and value is not None for name, value in self._info(deployment).items())
+            for deployment in self.entry.deployments_of(group)
+            if "*" not in deployment["litellm_params"]["model"]
+        )
+
+    def _info(self, deployment: Mapping[str, Any]) -> Mapping[str, Any]:
+        model, own_id = deployment["litellm_params"]["model"], str(deployment["model_info"]["id"])
+        return self.model_info(own_id, model)
 
     def filters_by_tags(self) -> bool:
         """Whether the Router picks deployments by the request's tags, so that none may be added."""
@@ -189,7 +246,33 @@ class Adapter:
         """Credentials that this process knows, so that none of them is ever recorded."""
         found = frozenset(v for k, v in os.environ.items() if is_secret_variable(k) and len(v) >= 12)
         known = [self.entry.default_parameters(), *(d["litellm_params"] for d in self.entry.deployments())]
-        return found.union(*map(secrets_in, known))
+        return found.union(*map(secrets_in, (*known, *kept_by_litellm())))
+
+
+def kept_by_litellm() -> list[Mapping[str, Any]]:
+    """The credentials that LiteLLM keeps in its own module: providers' keys, headers, and named ones."""
+    module = vars(litellm)
+    keys = [key for name in _key_names() if (key := module.get(name)) is not None]
+    named = [dict(each.credential_values) for each in litellm.credential_list]
+    return [{"api_key": keys, "token": litellm.token, "headers": copy.copy(litellm.headers)}, *named]
+
+
+@cache
+def _key_names() -> tuple[str, ...]:
+    return tuple(name for name in tuple(vars(litellm)) if name.endswith("_key"))
+
+
+def seconds_of(timeout: Any) -> float | None:
+    """A time-out in seconds, of a number or of an `httpx.Timeout`; None where there is none.
+
+    >>> seconds_of(30), seconds_of("2.5"), seconds_of(None)
+    (30.0, 2.5, None)
+    """
+    timeout = getattr(timeout, "read", timeout)
+    try:
+        return None if timeout is None else float(timeout)
+    except (TypeError, ValueError):
+        return None
 
 
 def bare_model(name: str) -> str:

@@ -42,6 +42,13 @@ def check_groups(adapter: Adapter, silent: Mapping[str | None, Sequence[str]], p
         raise ConfigError(
             f"nothing to mirror to: no deployment has a silent_model. Give silent_model=, one of {groups}."
         )
+    if policy.budget_usd is not None:
+        for name in dict.fromkeys(name for _, name in told):
+            if not adapter.has_price(name):
+                raise ConfigError(
+                    f"budget_usd={policy.budget_usd:g} cannot be kept: LiteLLM has no price for {name!r}. "
+                    "Give its deployments input_cost_per_token and output_cost_per_token, 0 where it is free."
+                )
 
 
 def check_callable(name: str, value: object) -> None:

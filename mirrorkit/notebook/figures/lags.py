@@ -52,7 +52,7 @@ def lags(frame: pl.DataFrame) -> Lags:
     binned = frame.select(when.bins(), *columns)
     return Lags(
         when,
-        [(part, _known(part, pl.col("lag_s"))) for part in silent_parts(binned)],
+        [(part, _known(part, pl.col("lag_s").abs())) for part in silent_parts(binned)],
         [
             (part, _known(part, 100 * part.column("overhead_s") / part.column("latency_s")))
             for part in both_sides(binned)
@@ -102,7 +102,7 @@ def _together(values: Values, side: str = "silent") -> Floats:
 
 def draw(figure: "Figure", at: Sequence[theme.At], of: Lags) -> None:
     """Draw the four panels."""
-    _distribution(figure, at[0], of.lags, "s", "sent later by, seconds", _NO_LAG)
+    _distribution(figure, at[0], of.lags, "s", "sent apart by, seconds", _NO_LAG)
     _over_time(figure, at[1], of.lags, of.when, "s", "lag", "seconds", _NO_LAG)
     _distribution(figure, at[2], of.shares, "%", "share of latency, per cent", _NO_SHARE)
     _over_time(figure, at[3], of.shares, of.when, "%", "share", "per cent", _NO_SHARE)

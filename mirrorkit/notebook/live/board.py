@@ -34,8 +34,11 @@ NOT_MIRRORED = {
     "over_budget": "over budget",
     "saturated": "saturated",
     "no_silent_model": "no silent model",
-    "not_portable": "tools that act",
+    "not_portable": "tools that act or stored state",
     "not_mirrored": "other call types",
+    "refused": "refused by the Router",
+    "rate_limited": "silent provider at rest",
+    "paused": "paused",
     "cancelled": "cancelled",
     "faulted": "faulted",
 }
@@ -155,11 +158,14 @@ def _budget(glance: Glance) -> str:
     spent = f"Mirroring has cost <b>{wording.quantity(spending.spent, 'USD')}</b>"
     if spending.judged:
         spent += f", of which judges {wording.quantity(spending.judged, 'USD')}"
+    if spending.elsewhere:
+        spent += f", other sessions on the journal {wording.quantity(spending.elsewhere, 'USD')}"
     if spending.limit is None:
         return f"<p>{spent}; no budget is set.</p>"
-    left = max(0.0, spending.limit - spending.spent)
+    spent_by_all = spending.spent + spending.elsewhere
+    left = max(0.0, spending.limit - spent_by_all)
     limit, rest = wording.quantity(spending.limit, "USD"), wording.quantity(left, "USD")
-    share = min(1.0, spending.spent / spending.limit) if spending.limit else 1.0
+    share = min(1.0, spent_by_all / spending.limit) if spending.limit else 1.0
     reserved = (
         f" (calls under way may take {wording.quantity(spending.reserved, 'USD')})"
         if glance.calls and spending.reserved > 0
