@@ -73,7 +73,7 @@ def test_whitespace_is_blank_and_recorded_as_it_is(answer: Any) -> None:
         (response(text_item("Hello")), "text", "Hello"),
         (response(text_item("No.", "refusal")), "refusal", "No."),
         (response({"type": "function_call", "name": "f", "arguments": "{}"}), "tool_calls", None),
-        (response({"type": "image_generation_call", "result": "iVBO"}), "media", None),
+        (response({"type": "image_generation_call", "result": "iVBO"}), "media", "data:;base64,iVBO"),
         (message({"type": "text", "text": "Hello"}), "text", "Hello"),
         (message({"type": "tool_use", "name": "f", "input": {}}), "tool_calls", None),
     ],

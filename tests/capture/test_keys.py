@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrorkit import MirrorSession
+from mirrorkit.capture.books import Books
 from mirrorkit.capture.keys import MASK, is_key, without_key, without_shapes
+from mirrorkit.errors import MirrorWarning
+from mirrorkit.records import Call
 from mirrorkit.simulator import Reply, SimulatedModel, Simulator
 
 QUICK: dict[str, Any] = {"ttft_s": 0.002, "token_s": 0.0001, "words": 8}
@@ -173,3 +176,15 @@ def test_a_wrong_key_is_in_no_error_whatever_it_is(sim: Any, drive: Any) -> None
     assert row["silent_status"] == "error"
     assert f"API key provided: {MASK}" in row["silent_error_message"]
     assert "Say anything." in row["messages"]
+
+
+def test_a_warning_that_all_silent_calls_fail_alike_tells_no_key() -> None:
+    books = Books(None)
+    books.mask(["sk-real-0123456789"])
+    failed = Call(
+        "error", error_type="AuthenticationError", error_message="no access with sk-real-0123456789"
+    )
+    with pytest.warns(MirrorWarning, match="no access with") as told:
+        for _ in range(100):
+            books.settle(0.0, failed, "next")
+    assert "sk-real" not in str(told[0].message)

@@ -242,3 +242,54 @@ def test_a_session_sends_media_as_they_are_and_records_what_they_are(
     assert (told("image/png", PNG) in row["messages"]) == (not keep_media)
     assert row["primary_output"] == row["silent_output"]
     assert content[1] == PARTS["chat image"][0]
+
+
+def drawing(model: str, data: bytes, text: str = "") -> Reply:
+    message = {
+        "role": "assistant",
+        "content": text,
+        "images": [{"type": "image_url", "image_url": {"url": url("image/png", data)}, "index": 0}],
+    }
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
+    whole = {"id": "c", "object": "chat.completion", "created": 1, "model": model, "usage": usage}
+    return Reply(body={**whole, "choices": [choice]})
+
+
+def test_an_image_that_a_model_draws_is_its_output(sim: Any, drive: Any) -> None:
+    """Two sides that draw the same have the same output, and those that do not have not."""
+    sim.script("gpt-4o", drawing("gpt-4o", PNG), drawing("gpt-4o", PNG, "It:"))
+    sim.script("gpt-4o-mini", drawing("gpt-4o-mini", PNG), drawing("gpt-4o-mini", PNG[:-1], "It:"))
+    session = MirrorSession(models(sim))
+    for _ in range(2):
+        answer = drive.chat(session)
+        assert answer.choices[0].message.images[0]["image_url"]["url"] == url("image/png", PNG)
+        drive.drain(session)
+    drive.close(session)
+    same, other = session.frame.rows(named=True)
+    assert same["primary_output_kind"] == same["silent_output_kind"] == "media"
+    assert same["primary_output"] == same["silent_output"] == told("image/png", PNG)
+    assert other["primary_output"] == f"It:\n{told('image/png', PNG)}"
+    assert other["silent_output"] == f"It:\n{told('image/png', PNG[:-1])}"
+
+
+@pytest.mark.parametrize(
+    ("part", "address"),
+    [
+        ({"type": "image_url", "image_url": {"url": "https://host/a.png"}}, "https://host/a.png"),
+        ({"type": "input_image", "image_url": "https://host/a.png"}, "https://host/a.png"),
+        (
+            {"type": "image", "source": {"media_type": "image/png", "data": "iVBO"}},
+            "data:image/png;base64,iVBO",
+        ),
+        ({"type": "image", "source": {"media_type": 7, "data": "iVBO"}}, "data:;base64,iVBO"),
+        ({"b64_json": "iVBO", "url": None}, "data:;base64,iVBO"),
+        ({"type": "image_url", "image_url": {"url": ""}}, None),
+        ({"type": "image_url"}, None),
+        ({}, None),
+        (None, None),
+        ("text", None),
+    ],
+)
+def test_where_an_image_of_an_answer_is(part: Any, address: str | None) -> None:
+    assert media.address_of(part) == address

@@ -9,6 +9,7 @@ from typing import Any
 import litellm
 import pytest
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.models.credentials import CredentialItem
 
 from mirrorkit.capture.router.adapter import Adapter, warm_up
 from mirrorkit.errors import ConfigError, UnsupportedCall
@@ -105,6 +106,26 @@ class TestSecrets:
     def test_the_routers_default_parameters_are_looked_at_too(self, adapt: Any) -> None:
         adapter = adapt(deployment("a"), default_litellm_params={"api_key": "a-default-key"})
         assert "a-default-key" in adapter.secrets()
+
+    def test_keys_that_litellm_keeps_in_its_module_are_found_also_if_set_later(
+        self, adapt: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        adapter = adapt(deployment("a"))
+        adapter.take_over()
+        assert not adapter.take_over()
+        named = CredentialItem(
+            credential_name="mine", credential_values={"api_key": "sk-named-1"}, credential_info={}
+        )
+        monkeypatch.setattr(litellm, "openai_key", "sk-of-module-1")
+        assert adapter.take_over()
+        monkeypatch.setattr(litellm, "headers", {"X-Auth": "header-of-all-1", "X-Tenant": "no-secret-1"})
+        assert adapter.take_over()
+        monkeypatch.setattr(litellm, "credential_list", [named])
+        assert adapter.take_over()
+        assert not adapter.take_over()
+        found = adapter.secrets()
+        assert {"sk-of-module-1", "header-of-all-1", "sk-named-1"} <= found
+        assert "no-secret-1" not in found
 
     def test_a_refused_router_tells_no_key(self) -> None:
         with pytest.raises(ConfigError) as caught:
