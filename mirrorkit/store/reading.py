@@ -71,6 +71,9 @@ def in_folder(
             return _in_folder(found, without, settled, own)
         except FileNotFoundError:
             continue  # a segment became a part
+        except RecordingError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
         except (OSError, pl.exceptions.PolarsError) as error:
             raise RecordingError(f"the journal '{path}' cannot be read: {files.first_line(error)}") from error
     raise RecordingError(f"the journal '{path}' cannot be read: its files come and go")
@@ -302,6 +305,8 @@ def _is_readable(file: Path) -> bool:
             with file.open("rb") as segment:
                 lines.check_version(segment.readline(), str(file))
     except RecordingError as error:
+        if isinstance(error.__cause__, OSError):  # the disk's fault, and maybe not for long
+            raise
         warnings.warn(f"what a writer left is left out: {error}", MirrorWarning, stacklevel=4)
         return False
     return True

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -18,7 +19,7 @@ from polars.testing import assert_frame_equal
 
 from mirrorkit.errors import MirrorWarning, RecordingError
 from mirrorkit.recording import load, scan
-from mirrorkit.records import Pair
+from mirrorkit.records import Call, Pair
 from mirrorkit.store import cloud, files, folder, lines, locks, notes, reading
 from mirrorkit.store.frame import FrameStore
 from mirrorkit.store.journal import Journal
@@ -434,3 +435,44 @@ def test_each_prefix_has_a_spool_of_its_own_where_it_is_asked_for(
     assert cloud.spool("s3://a/b") != cloud.spool("s3://a-b")
     monkeypatch.setenv("MIRRORKIT_SPOOL", os.fspath(tmp_path / "here"))
     assert cloud.spool("s3://a/b").parent == tmp_path / "here"
+
+
+def test_the_calls_that_a_killed_session_had_under_way_are_uploaded_by_the_next(
+    place: dict[str, Any], make: Make
+) -> None:
+    killed = Journal(**place)
+    for number in range(4):
+        killed.begun(replace(make(number), silent=Call("unknown")))
+    killed.append(make(1))
+    killed._worker.close()
+    killed._let_go()
+    opened = Journal(**place)
+    expected = {"p0": "unknown", "p1": "ok", "p2": "unknown", "p3": "unknown"}
+    statuses = opened.everything().pairs.select("pair_id", "silent_status").collect()
+    assert dict(statuses.iter_rows()) == expected
+    opened.close()
+    assert left(opened) == []
+    with pytest.warns(MirrorWarning, match="1 writer of .* ended without closing"):
+        frame = load(place["place"], storage_options=place["storage_options"]).frame
+    assert dict(frame.select("pair_id", "silent_status").iter_rows()) == expected
+    # one that came after all, from a process that was thought dead
+    late = folder.segment(opened.folder, killed.writer, 7)
+    late.write_bytes(lines.line(make(2)))
+    Journal(**place).close()
+    frame = load(place["place"], storage_options=place["storage_options"]).frame
+    assert dict(frame.select("pair_id", "silent_status").iter_rows()) == expected | {"p2": "ok"}
+
+
+def test_sessions_of_one_process_see_each_others_pairs(place: dict[str, Any], make: Make) -> None:
+    mark = make(1).started_at
+    first = FrameStore(journal=Journal(**place, roll_rows=2), complete_before=lambda: mark)
+    for number in range(5):
+        first.append(make(number))
+    second = FrameStore(journal=Journal(**place))
+    first.append(make(5))
+    second.append(make(6))
+    assert sorted(second.frame()["pair_id"]) == [f"p{number}" for number in range(7)]
+    assert second.others_before == mark
+    first.journal.close()
+    second.journal.close()
+    assert sorted(ids(place)) == [f"p{number}" for number in range(7)]
