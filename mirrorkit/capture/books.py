@@ -101,7 +101,7 @@ class Books:
             self._warn_once(
                 f"failures of {group}",
                 f"all of the first {_ALIKE} silent calls of {group!r} have failed alike: {why}: "
-                f"{self._scrubber.error(call.error_message)}",
+                f"{self._scrubber.line(call.error_message)}",
             )
 
     def warn_unknown(self, names: Sequence[str]) -> None:

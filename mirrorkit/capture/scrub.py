@@ -148,6 +148,16 @@ class Scrubber:
         """An error's text: as `text`, and what looks like a credential is masked too."""
         return None if value is None else self._redacted(without_shapes(self._safe(value)))
 
+    def line(self, value: str | None, most: int = 400) -> str:
+        r"""An error's text for a warning: on one line, short, and with nothing in it that steers a terminal.
+
+        >>> Scrubber().line("no\n access\x1b[0m with sk-abcdefgh12345678")
+        'no access [0m with [secret]'
+        """
+        text = "".join(sign if sign.isprintable() else " " for sign in (self.error(value) or "")[: 4 * most])
+        text = " ".join(text.split())
+        return text if len(text) <= most else f"{text[: most - 1]}…"
+
     def _safe(self, value: str) -> str:
         return self._unsecret(value if self._keep_media else media.in_text(value))
 
