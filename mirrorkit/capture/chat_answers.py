@@ -116,19 +116,21 @@ class ChatAnswer:
             choice = self._choices[at] = _Choice()
         choice.finish = finish or choice.finish
         reasoning = message.get("reasoning_content") or message.get("reasoning")
+        images = list(message.get("images") or ())
         if content := message.get("content"):
-            text, thought, has_media = _content_of(content)
+            text, thought, others = _content_of(content)
             reasoning = thought or reasoning
             self._add(choice.content, text)
-            self._has_media = self._has_media or has_media
+            images += others
         if audio := message.get("audio"):
             self._add(choice.transcript, field_of(audio, "transcript"))
         if reasoning:
             self._add(choice.reasoning, reasoning)
         if refusal := message.get("refusal"):
             self._add(choice.refusal, refusal)
-        self._has_media = self._has_media or bool(audio or message.get("images"))
-        self.begun = self.begun or self._has_media
+        if images or audio:
+            self._media += filter(None, map(address_of, images))
+            self._has_media = self.begun = True
 
     def _add(self, texts: list[str], text: Any) -> None:
         if isinstance(text, str) and text:
@@ -145,8 +147,8 @@ def chat_answer(answer: Any, streamed: bool = False) -> Answer:
 
 def _content_of(content: Any) -> tuple[str, str, list[Any]]:
     """The text and the reasoning of a message's content, and what else is in it, as an image."""
-    if content is None or isinstance(content, str):
-        return content or "", "", []
+    if isinstance(content, str):
+        return content, "", []
     if not isinstance(content, list | tuple):
         return text_of(content) or "", "", []
     texts: list[str] = []

@@ -225,7 +225,7 @@ def test_what_is_spoken_is_the_text() -> None:
 def test_an_image_among_the_parts_of_a_content_is_media() -> None:
     parts = [{"type": "text", "text": "Look: "}, {"type": "image_url", "image_url": {"url": "data:,"}}]
     call = whole({"content": parts})
-    assert (call.output_kind, call.output) == ("media", "Look: ")
+    assert (call.output_kind, call.output) == ("media", "Look: \ndata:,")
 
 
 def test_thoughts_among_the_parts_of_a_content_are_no_text() -> None:

@@ -124,7 +124,7 @@ def test_what_litellm_learns_after_the_last_chunk_counts() -> None:
     """It writes into the last chunk's hidden parameters when the stream has ended."""
     for late, expected in ((FULL, 71), (BARE, None)):
         last, usage = chunk("Hi", hidden=UNREPORTED), StreamUsage()
-        usage.take(last)
+        usage.take({}, last._hidden_params)
         last._hidden_params["usage"] = litellm.Usage(**late)
         found = usage.read()
         assert (None if found is None else found.input_tokens) == expected
