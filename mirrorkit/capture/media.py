@@ -18,22 +18,23 @@ _KINDS = ("media_type", "mime_type", "mimeType")
 _AUDIO = frozenset(("wav", "mp3", "flac", "opus", "ogg", "aac", "m4a", "pcm16", "g711_ulaw", "g711_alaw"))
 _KIND = re.compile(r"[A-Za-z0-9.+_-]{1,100}/[A-Za-z0-9.+_-]{1,100}")
 _MEDIA = ("image/", "audio/", "video/", "application/pdf")
-# looked for in texts too that are JSON themselves, as the result of a tool is
-_INNER = ("data", "b64_json")
 # what there is in the JSON text of all of these
 _MARKS = ("base64", 'data":', r"data\":", "b64", '"result":')
 _TEXTS = ("text", "input_text", "output_text")
 
-_LETTER = r"[A-Za-z0-9+/_%-]"
-# on one line, or on lines as MIME breaks them
-_BASE64 = rf"(?:(?:{_LETTER}{{64}}|{_LETTER}{{76}})\r?\n)*{_LETTER}+={{0,2}}"
-_WHOLE = re.compile(rf"{_BASE64}\s*")
-_PARAMETERS = r"(?:;[\w.+-]{1,100}=[\w.+-]{1,100}){0,9}"
-_URL = re.compile(rf"data:({_KIND.pattern})?{_PARAMETERS};base64,({_BASE64})")
+_LETTER = "[A-Za-z0-9+/_%-]"
+_LETTERS = re.compile(f"{_LETTER}+")
+# as MIME breaks lines
+_LINES = (64, 76)
+_BREAK = re.compile(rf"\r?\n(?={_LETTER})")
+_URL = re.compile(
+    rf"(?P<kept>)data:(?P<kind>{_KIND.pattern})?(?:;[\w.+-]{{1,100}}=[\w.+-]{{1,100}}){{0,9}};base64,"
+)
+# in texts which are JSON themselves, as the result of a tool is
+_FIELD = re.compile(r'(?P<kept>"(?:data|b64_json)": ?")')
 # what is shorter may be a word, where nothing says what it is
 _LEAST = 256
 _LEAST_IN_PROSE = 24
-_IN_JSON = re.compile(rf'("(?:{"|".join(_INNER)})": ?")({_LETTER}{{{_LEAST},}}={{0,2}})(?=")')
 
 _STARTS = {
     b"\x89PNG": "image/png",
@@ -47,7 +48,7 @@ _STARTS = {
 }
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
 _UNKNOWN = "application/octet-stream"
-# letters decoded at once, a multiple of four: other threads need not wait for a whole film
+# letters looked at and decoded at once: other threads need not wait for a whole film
 _STEP = 1 << 16
 
 
@@ -67,10 +68,9 @@ def in_text(text: str) -> str:
     '![a dot]([image/gif, 23 bytes, sha256:'
     """
     if ";base64," in text:
-        whole = _URL.fullmatch(text.rstrip())
-        text = _of_base64(whole[2], whole[1]) if whole else _URL.sub(_of_url, text)
+        text = _without(text, _URL, _LEAST_IN_PROSE)
     if len(text) > _LEAST and '":' in text:
-        text = _IN_JSON.sub(lambda found: found[1] + _of_base64(found[2], None), text)
+        text = _without(text, _FIELD, _LEAST)
     return text
 
 
@@ -132,7 +132,7 @@ def may_be_in(json_text: str) -> bool:
 
 
 def _of_field(value: Any, kind: str | None, least: int) -> Any:
-    if isinstance(value, str) and len(value) >= least and _WHOLE.fullmatch(value):
+    if isinstance(value, str) and len(value) >= least and _end(value, 0) == len(value.rstrip()):
         return _of_base64(value, kind)
     return value
 
@@ -145,20 +145,45 @@ def _kind_told(part: Mapping[Any, Any]) -> str | None:
     return f"audio/{audio}" if isinstance(audio, str) and audio in _AUDIO else None
 
 
-def _of_url(found: re.Match[str]) -> str:
-    return found[0] if len(found[2]) < _LEAST_IN_PROSE else _of_base64(found[2], found[1])
+def _without(text: str, head: re.Pattern[str], least: int) -> str:
+    """The text without the base64 after each head, piece by piece, so that other threads never wait long."""
+    told, done, at = [], 0, 0
+    while found := head.search(text, at):
+        at = _end(text, found.end())
+        is_whole = not found.start() and at == len(text.rstrip())
+        if at - found.end() >= (1 if is_whole else least):
+            kind = found.groupdict().get("kind")
+            told += [text[done : found.end("kept")], _of_base64(text[found.end() : at], kind)]
+            done = len(text) if is_whole else at
+    return "".join((*told, text[done:])) if told else text
+
+
+def _end(text: str, at: int) -> int:
+    """Where the base64 that begins there ends."""
+    while True:
+        line = at
+        while found := _LETTERS.match(text, at, at + _STEP):
+            at = found.end()
+        after = _BREAK.match(text, at) if at - line in _LINES else None
+        if after is None:
+            break
+        at = after.end()
+    return min(at + 2, len(text)) if text[at : at + 2] == "==" else at + text.startswith("=", at)
 
 
 def _of_base64(text: str, kind: str | None) -> str:
     """What base64 text holds; of text that is none after all, its own letters are counted."""
-    letters = "".join(unquote(text).split()).rstrip("=").replace("-", "+").replace("_", "/")
-    hashed, size, start = sha256(), 0, b""
+    letters = (unquote(text) if "%" in text else text).rstrip("=\r\n")
+    hashed, size, start, left = sha256(), 0, b"", ""
     try:
         for at in range(0, len(letters), _STEP):
-            data = a2b_base64(letters[at : at + _STEP] + "==")
+            left += "".join(letters[at : at + _STEP].split()).replace("-", "+").replace("_", "/")
+            many = len(left) // 4 * 4
+            data = a2b_base64(left[:many])
+            if at + _STEP >= len(letters):
+                data += a2b_base64(f"{left[many:]}==")
             hashed.update(data)
-            size += len(data)
-            start = start or data[:16]
+            size, start, left = size + len(data), start or data[:16], left[many:]
     except ValueError:
         return described(text.encode(), kind or _UNKNOWN)
     return _told(kind or _kind_of(start), size, hashed.hexdigest())

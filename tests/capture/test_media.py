@@ -209,9 +209,21 @@ class TestWhatIsRecorded:
         assert media.in_text(once) == once
         assert ";base64," in text or once == text
 
-    def test_a_film_is_decoded_piece_by_piece(self) -> None:
+    @pytest.mark.parametrize("name", ["url", "lines", "field", "prose"])
+    def test_a_film_is_decoded_piece_by_piece(self, name: str) -> None:
         film = random.Random(1).randbytes(1_000_003)
-        assert media.in_text(url("video/mp4", film)) == told("video/mp4", film)
+        lines = base64.encodebytes(film).decode()
+        ways = {
+            "url": media.in_text(url("video/mp4", film)),
+            "lines": media.in_text(f"data:video/mp4;base64,{lines}"),
+            "field": media.in_part({"mime_type": "video/mp4", "data": lines})["data"],
+            "prose": media.in_text(f"See {url('video/mp4', film)}")[4:],
+        }
+        assert ways[name] == told("video/mp4", film)
+
+    def test_lines_of_other_lengths_are_no_base64(self) -> None:
+        text = f"data:image/png;base64,{'A' * 60}\n{'B' * 60}"
+        assert media.in_text(text) == f"{media.in_text(text[:-61])}\n{'B' * 60}"
 
     def test_lists_that_hold_themselves_end(self) -> None:
         loop: dict[str, Any] = {"data": b64(PNG)}
