@@ -126,19 +126,18 @@ def select(frame: pl.DataFrame, reasons: Sequence[Reason], keep: Iterable[str] |
     wanted = frame if keep is None else only(frame, keep)
     if chosen.all():
         return Selection(wanted, (), (), wanted.clear())
-    left = marked.filter(~chosen)
-    one_sided = _one_sided(frame, ~chosen, left, reasons)
+    one_sided = _one_sided(frame, marked, reasons)
     return Selection(
         wanted.filter(chosen),
         tuple(
             f"{pairs:,} left out: {reasons[number].words} (primary {primary:,}, silent {silent:,})"
-            for number, pairs, primary, silent in _tally(left)
+            for number, pairs, primary, silent in _tally(marked.filter(~chosen))
         ),
         tuple(
             Omission(reasons[number].words, pairs, primary, silent, reasons[number].remedy)
-            for number, pairs, primary, silent in _tally(left.filter(one_sided))
+            for number, pairs, primary, silent in _tally(marked[one_sided])
         ),
-        wanted.filter(~chosen).filter(one_sided),
+        wanted[one_sided],
     )
 
 
@@ -155,23 +154,21 @@ def _tally(left: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
         yield number, pairs, primary, silent
 
 
-def _one_sided(
-    frame: pl.DataFrame, is_left: pl.Series, left: pl.DataFrame, reasons: Sequence[Reason]
-) -> pl.Series:
-    """Which of the pairs left out, both sides ok, are so for a gap on one side alone, or of the pair."""
+def _one_sided(frame: pl.DataFrame, marked: pl.DataFrame, reasons: Sequence[Reason]) -> pl.Series:
+    """The places of the pairs, ok on both sides, left out for a gap on one side alone, or of the pair."""
     gaps = {kind: [n for n, reason in enumerate(reasons) if reason.gap == kind] for kind in ("side", "pair")}
-    if not any(gaps.values()):
-        return pl.repeat(False, left.height, dtype=pl.Boolean, eager=True)
-    both_ok = frame.filter(is_left).select(
-        pl.all_horizontal(pl.col(f"{side}_status").eq_missing("ok") for side in SIDES).alias("ok")
-    )
     primary, silent = (
         pl.any_horizontal(pl.lit(False), *(pl.col(f"{side} {number}") for number in gaps["side"]))
         for side in SIDES
     )
     first = pl.col("first")
-    by_side = first.is_in(gaps["side"]) & (primary != silent)
-    return left.select((by_side | first.is_in(gaps["pair"])).alias("gap"))["gap"] & both_ok["ok"]
+    alone = (first.is_in(gaps["side"]) & (primary != silent)) | first.is_in(gaps["pair"])
+    places = marked.select(alone.fill_null(False).arg_true().alias("place"))["place"]
+    if not len(places):
+        return places
+    statuses = only(frame, (f"{side}_status" for side in SIDES))[places]
+    both_ok = statuses.select(pl.all_horizontal(pl.all().eq_missing("ok")).alias("ok"))["ok"]
+    return places.filter(both_ok)
 
 
 def known(words: str, value: Callable[[str], pl.Expr]) -> list[Reason]:

@@ -128,9 +128,13 @@ def alone(frame: pl.DataFrame) -> pl.DataFrame:
     >>> alone(SCHEMA.frame()).columns == list(ALONE)
     True
     """
+    if not any(frame[name].count() for name in READ_ALONE if not name.endswith("_status")):
+        return pl.DataFrame(
+            {name: pl.repeat(None, frame.height, dtype=kind, eager=True) for name, kind in ALONE.items()}
+        )
     return frame.select(
         *(kinds.kind(side).alias(f"{side}_kind") for side in _SIDES),
-        *(kinds.text(side).str.len_chars().alias(f"{side}_output_length") for side in _SIDES),
+        *(kinds.length(side).alias(f"{side}_output_length") for side in _SIDES),
     )
 
 

@@ -4,6 +4,7 @@ import polars as pl
 
 BLANK, CALLS, MEDIA = "blank", "tool_calls", "media"
 
+_WITHOUT_TEXT = [BLANK, CALLS]
 _NO_CALLS = ("", "[]", "null")
 # the call types whose answers have a kind, whether or not they have a text
 _CHATS = ("completion", "responses", "anthropic_messages")
@@ -55,5 +56,11 @@ def text(side: str) -> pl.Expr:
 
     That of media may be unknown: it is what they say, where that was recorded.
     """
-    none = pl.when(kind(side).is_in([BLANK, CALLS])).then(pl.lit(""))
+    none = pl.when(kind(side).is_in(_WITHOUT_TEXT)).then(pl.lit(""))
     return pl.when(ok(side)).then(pl.coalesce(f"{side}_output", none))
+
+
+def length(side: str) -> pl.Expr:
+    """How many characters the text of the side's answer has; null where `text` is."""
+    none = pl.when(kind(side).is_in(_WITHOUT_TEXT)).then(pl.lit(0, pl.UInt32))
+    return pl.when(ok(side)).then(pl.coalesce(pl.col(f"{side}_output").str.len_chars(), none))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare.answers.kinds import calls, kind, text
+from mirrorkit.compare.answers.kinds import calls, kind, length, text
 
 CALL = '[{"name": "weather", "arguments": "{}"}]'
 NAMES = ("call_type", "silent_status", "silent_output_kind", "silent_output", "silent_tool_calls")
@@ -24,7 +24,10 @@ def read(
     """The kind, the text and the tool calls of one answer."""
     row = (call_type, status, recorded, output, tool_calls)
     frame = pl.DataFrame([row], schema=dict.fromkeys(NAMES, pl.String), orient="row")
-    return frame.select(kind=kind("silent"), text=text("silent"), calls=calls("silent")).row(0)
+    told = frame.select(kind("silent").alias("kind"), text("silent").alias("text"), calls("silent"))
+    words = told["text"][0]
+    assert frame.select(length("silent")).item() == (None if words is None else len(words))
+    return told.row(0)
 
 
 @pytest.mark.parametrize("call_type", ["completion", "responses", "anthropic_messages"])
