@@ -23,7 +23,7 @@ _AT_ONCE = 128
 _MERGED = 2_048
 """Rows of a chunk that only a look merges further, as who appends is not to wait for more."""
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 20.0
 """Seconds that a look waits for what earlier sessions left; it comes at a later look then."""
 
 _UNREADABLE = (RecordingError, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mirrorkit.errors import MirrorError, MirrorWarning, RecordingError
+from mirrorkit.errors import MirrorWarning, RecordingError
 from mirrorkit.store import files, folder, locks, reading
 from mirrorkit.store.segments import compact
 
@@ -79,7 +79,7 @@ def _recover_writer(found: folder.Folder, writer: str) -> None:
             lock.rename(lock.with_suffix(".ended"))
     except FileNotFoundError:
         pass  # it closed meanwhile, and made its parts itself
-    except (OSError, MirrorError, pl.exceptions.PolarsError) as error:
+    except (Exception, pl.exceptions.PanicException) as error:  # whatever a damaged file makes of Polars
         warnings.warn(
             f"what an earlier session left in '{found.path}' could not be compacted, and stays as it is "
             f"({files.first_line(error)})",

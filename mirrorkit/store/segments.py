@@ -28,7 +28,8 @@ class Segment:
     def write(self, text: bytes) -> None:
         """Add a line; it is with the operating system then. OSError: it is not, and nothing of it is."""
         state = os.fstat(self._descriptor)
-        if state.st_nlink == 0:
+        # some file systems count no links at all
+        if state.st_nlink == 0 and self.is_gone():
             self.restore()
         text = b"\n" + text if self.broken else text
         before, done = state.st_size, 0
@@ -49,12 +50,7 @@ class Segment:
 
     def is_gone(self) -> bool:
         """Whether the file is no longer where it was made."""
-        if self._descriptor < 0:
-            return False
-        try:
-            return not os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
-        except FileNotFoundError:
-            return True
+        return self._descriptor >= 0 and not self.path.exists()
 
     def restore(self) -> None:
         """Make the file anew, with all that was written to it. OSError: it cannot be made."""
