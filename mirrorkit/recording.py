@@ -317,6 +317,7 @@ def delete(
     before: datetime | timedelta | None = None,
     request_ids: Collection[str] | None = None,
     clusters: Collection[str] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> int:
     """Remove pairs from a recording for good, with their labels and verdicts; gives how many.
 
@@ -324,16 +325,17 @@ def delete(
     only where it is in files that they no longer write to.
 
     Args:
-        path: a .csv or .parquet file, the folder of a journal, or a glob of these.
+        path: a .csv or .parquet file, the folder of a journal, a glob of these, or the URL of a journal.
         before: remove pairs of requests that started before this time (UTC where it has no zone), or longer
             ago than this.
         request_ids: remove the pairs of these requests, each with all its arms.
         clusters: remove the pairs of these conversations.
+        storage_options: Polars' own, for a URL.
 
     Raises:
         ConfigError: none of the three is given, or more than one.
-        RecordingError: there is no such thing, it cannot be read or is in an object store, or a session that
-            runs has some of these pairs in a file that it writes to: close it first.
+        RecordingError: there is no such thing, it cannot be read, or a session that runs has some of these
+            pairs in a file that it writes to: close it first.
 
     >>> import tempfile
     >>> pairs = {"pair_id": ["p1", "p2"], "cluster": ["a", "b"], "arm": ["next"] * 2}
@@ -350,12 +352,12 @@ def delete(
         column, chosen = ("cluster", clusters) if request_ids is None else ("request_id", request_ids)
         if isinstance(chosen, str):
             raise ConfigError(f"{chosen!r} is one text: give a list of them.")
-        return deletion.delete(path, pl.col(column).is_in(list(chosen or ())))
+        return deletion.delete(path, pl.col(column).is_in(list(chosen or ())), storage_options)
     if not isinstance(before, datetime | timedelta):
         raise ConfigError(f"before={before!r}: give a datetime, or a timedelta for what is older than that.")
     until = datetime.now(UTC) - before if isinstance(before, timedelta) else before
     until = until.replace(tzinfo=UTC) if until.tzinfo is None else until.astimezone(UTC)
-    return deletion.delete(path, pl.col("started_at") < until)
+    return deletion.delete(path, pl.col("started_at") < until, storage_options)
 
 
 def _held_back(pairs: pl.DataFrame, before: datetime | None) -> bool:

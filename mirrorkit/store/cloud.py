@@ -126,7 +126,12 @@ class Prefix:
         with part.open("rb") as file:
             frame = pl.read_parquet(file)
             kept = pl.read_parquet_metadata(file)
-        self._put(frame, part.name, {name: kept[name] for name in kept if name.startswith("mirrorkit.")})
+        self._put(frame, part.name, _ours(kept))
+
+    def replace(self, url: str, pairs: pl.DataFrame) -> None:
+        """Put these pairs in the place of a part's; what is kept with it stays. Raises what Polars raises."""
+        kept = deadline.within(partial(pl.read_parquet_metadata, url, self._options()), _ANSWER_S)
+        self._put(pairs, url.rpartition("/")[2], _ours(kept))
 
     def tell(self, state: State, said: Iterable[bytes] = ()) -> None:
         """Put a writer's state and the lines of its notes there, in the place of earlier ones."""
@@ -152,6 +157,10 @@ class Prefix:
         """The pairs in one part."""
         return pl.scan_parquet(url, storage_options=self._options(), glob=False, hive_partitioning=False)
 
+    def read(self, url: str) -> pl.DataFrame:
+        """The pairs in one part. Raises RecordingError if it cannot be read."""
+        return self._collected(partial(self.scan, url))
+
     def told(self) -> tuple[list[bytes], list[State]]:
         """The lines of all notes there, and what their writers' states are.
 
@@ -169,7 +178,7 @@ class Prefix:
         return lines, states
 
     def _notes(self, url: str) -> list[dict[str, Any]]:
-        return self._collected(partial(self.scan, url)).rows(named=True)
+        return self.read(url).rows(named=True)
 
     def _urls(self, pattern: str) -> list[str]:
         def found() -> pl.LazyFrame:
@@ -219,6 +228,10 @@ class Prefix:
                 f"'{url}' has schema version {version}, this mirrorkit knows those up to {SCHEMA.version}: "
                 "upgrade mirrorkit"
             )
+
+
+def _ours(kept: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in kept.items() if name.startswith("mirrorkit.")}
 
 
 def _whatever_columns() -> dict[str, Any]:

@@ -99,7 +99,7 @@ def _in_cloud(
     own: Collection[str],
 ) -> Read:
     """What is there; `known` are states of living writers that are newer than what they told."""
-    urls, told, states = _asked(prefix)
+    urls, told, states = asked(prefix)
     by_writer = {**{state.writer: state for state in states}, **known}
     alive = [state for state in by_writer.values() if state.is_alive]
     marks = {state.writer: state.complete_before for state in alive if state.complete_before is not None}
@@ -129,7 +129,7 @@ def _in_cloud(
     )
 
 
-def _asked(prefix: cloud.Prefix) -> tuple[list[str], list[bytes], list[cloud.State]]:
+def asked(prefix: cloud.Prefix) -> tuple[list[str], list[bytes], list[cloud.State]]:
     """The parts there, with what was told of their writers before: no part is newer than is thought."""
     strangers: set[str] = set()
     for _ in range(_TRIES):

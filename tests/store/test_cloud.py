@@ -18,7 +18,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from mirrorkit.errors import MirrorWarning, RecordingError
-from mirrorkit.recording import load, scan
+from mirrorkit.recording import delete, load, scan
 from mirrorkit.records import Call, Pair
 from mirrorkit.store import cloud, files, folder, lines, locks, notes, reading
 from mirrorkit.store.frame import FrameStore
@@ -476,3 +476,42 @@ def test_sessions_of_one_process_see_each_others_pairs(place: dict[str, Any], ma
     first.journal.close()
     second.journal.close()
     assert sorted(ids(place)) == [f"p{number}" for number in range(7)]
+
+
+def test_pairs_are_deleted_from_the_store_with_what_was_said_of_them(
+    place: dict[str, Any], make: Make
+) -> None:
+    store = FrameStore(journal=Journal(**place, roll_rows=2))
+    for number in range(6):
+        store.append(make(number, cluster=f"c{number % 2}"))
+    for number in (0, 1):
+        store.label(f"p{number}", "tie", f"of p{number}")
+    store.journal.close()
+    options = place["storage_options"]
+    before = load(place["place"], storage_options=options).frame
+    assert delete(place["place"], clusters=["c0"], storage_options=options) == 3
+    assert_frame_equal(
+        load(place["place"], storage_options=options).frame, before.filter(pl.col("cluster") == "c1")
+    )
+    lines_there = b"".join(cloud.Prefix(place["place"], options).told()[0])
+    assert b"of p1" in lines_there
+    assert b"of p0" not in lines_there
+    assert states(place) == ["closed"]
+    assert delete(place["place"], clusters=["c0"], storage_options=options) == 0
+    with pytest.raises(RecordingError, match="there is no journal at"):
+        delete(place["place"] + "/none", clusters=["c0"], storage_options=options)
+
+
+def test_pairs_that_a_living_session_has_said_something_of_are_not_deleted(
+    place: dict[str, Any], ours: Uploads, make: Make
+) -> None:
+    put_part(ours, 1, [make(1), make(2)])
+    said = notes.said(Annotation("p1", {"preference": "tie"}), folder.now())
+    (ours.spool / f"{ours.writer}.notes").write_bytes(said)
+    ours.own("open")
+    options = place["storage_options"]
+    with pytest.raises(RecordingError, match=f"still written to, of {ours.writer}"):
+        delete(place["place"], request_ids=["r1"], storage_options=options)
+    assert sorted(ids(place)) == ["p1", "p2"]
+    assert delete(place["place"], request_ids=["r2"], storage_options=options) == 1
+    assert ids(place) == ["p1"]
