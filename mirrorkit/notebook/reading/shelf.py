@@ -25,7 +25,7 @@ _NAME = 200
 
 _ROW, _EXTENT = "row", "extent"
 _TOLD_APART = ("status", "output", "tool_calls")
-_EXAMPLE = 'give a Polars expression such as pl.col("silent_latency_s") > 2'
+_EXAMPLE = 'give a condition such as pl.col("silent_latency_s") > 2'
 
 Measure = Callable[[], pl.DataFrame]
 """Gives the pairs with what is worked out of their answers, and of the user's own metrics."""
