@@ -4,7 +4,6 @@ import polars as pl
 
 BLANK, CALLS, MEDIA = "blank", "tool_calls", "media"
 
-_WITHOUT_TEXT = [BLANK, CALLS]
 _NO_CALLS = ("", "[]", "null")
 # the call types whose answers have a kind, whether or not they have a text
 _CHATS = ("completion", "responses", "anthropic_messages")
@@ -54,13 +53,19 @@ def kind(side: str) -> pl.Expr:
 def text(side: str) -> pl.Expr:
     """The text of the side's answer: empty if it has none, null if it is not ok or its text is unknown.
 
-    That of media may be unknown: it is what they say, where that was recorded.
+    A blank answer has none, whatever spaces it is made of. The text of media may be unknown: it is what they
+    say, where that was recorded.
     """
-    none = pl.when(kind(side).is_in(_WITHOUT_TEXT)).then(pl.lit(""))
-    return pl.when(ok(side)).then(pl.coalesce(f"{side}_output", none))
+    said, answer = pl.col(f"{side}_output"), kind(side)
+    return pl.when(answer == BLANK).then(pl.lit("")).when(ok(side)).then(_or_none(said, pl.lit(""), answer))
 
 
 def length(side: str) -> pl.Expr:
     """How many characters the text of the side's answer has; null where `text` is."""
-    none = pl.when(kind(side).is_in(_WITHOUT_TEXT)).then(pl.lit(0, pl.UInt32))
-    return pl.when(ok(side)).then(pl.coalesce(pl.col(f"{side}_output").str.len_chars(), none))
+    said, answer, none = pl.col(f"{side}_output").str.len_chars(), kind(side), pl.lit(0, pl.UInt32)
+    return pl.when(answer == BLANK).then(none).when(ok(side)).then(_or_none(said, none, answer))
+
+
+def _or_none(said: pl.Expr, none: pl.Expr, answer: pl.Expr) -> pl.Expr:
+    """What is known of a text, where a tool call without one is known to say nothing."""
+    return pl.coalesce(said, pl.when(answer == CALLS).then(none))
