@@ -20,6 +20,7 @@ from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import is_stream
 from mirrorkit.capture.watch import Watch
 from mirrorkit.errors import MirrorError
+from mirrorkit.records import CONTROL
 
 # LiteLLM's own time-out comes first, so that its loggers hear of it; this backstop ends what trickles on.
 _BACKSTOP_S = 0.2
@@ -312,7 +313,8 @@ class SilentCall:
             add_tag=not self._adapter.filters_by_tags(),
             retries=self._policy.silent_retries,
             timeout_s=self.limit_s if self._order.sets_timeout else None,
-            ask_for_usage=self.group not in self._adapter.refusing_stream_options,
+            # a control call is the primary's twin: where one is not asked, the tokens of both are estimated
+            ask_for_usage=self.arm != CONTROL and self.group not in self._adapter.refusing_stream_options,
         )
         watch = Watch(kwargs[asked.endpoint.metadata], self._on_fault)
         self._started = watch.started

@@ -207,6 +207,17 @@ def test_a_response_that_failed_is_an_error(session: mk.MirrorSession, sim: Simu
     assert row["silent_error_message"] == "server_error: The model had an error."
 
 
+def test_a_response_that_is_yet_to_be_made_is_not_known(
+    session: mk.MirrorSession, sim: Simulator, drive: Any
+) -> None:
+    queued = {"id": "r", "object": "response", "created_at": 1, "model": "gpt-4o", "output": []}
+    queued |= {"status": "queued", "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+    sim.script("gpt-4o", *[Reply(body=queued)] * 2)
+    row = ask(session, drive, "responses")
+    for side in ("primary", "silent"):
+        assert said(row, side) == ("unknown", None, None, None, None)
+
+
 @pytest.mark.parametrize("fault", ["400", "401", "429", "500"])
 def test_a_failed_primary_is_of_the_same_model_called_either_way(
     sim: Simulator, drive: Any, fault: Any

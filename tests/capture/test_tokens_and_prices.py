@@ -60,16 +60,23 @@ def test_control_reads_the_same_for_every_shape(
     primary, silent = side(row, "primary"), side(row, "silent")
     sources = row["primary_usage_source"], row["silent_usage_source"]
     assert primary["cost_usd"] > 0
-    if shape in ("openai", "azure") and stream and is_reported and not is_asked:
-        # these tell nobody who did not ask, and the silent side asked
-        assert sources == ("estimated", "provider")
-        assert row["silent_output_tokens"] > 40
-        return
-    assert sources == ("provider" if is_reported else "estimated",) * 2
+    # these two tell nobody who did not ask
+    tells = is_asked or not stream or shape not in ("openai", "azure")
+    is_told = is_reported and tells
+    assert sources == ("provider" if is_told else "estimated",) * 2
     assert primary == silent
-    if is_reported:
+    if is_told:
         assert primary["cached_input_tokens"] == 3
         assert primary["output_tokens"] > 40
+
+
+@pytest.mark.parametrize("options", [None, {"include_usage": True}])
+def test_a_control_stream_is_asked_for_its_usage_as_the_primary_is(
+    session: mk.MirrorSession, sim: Simulator, drive: Any, options: Any
+) -> None:
+    """Else the tokens of one would be counted, and those of its twin estimated."""
+    ask(session, drive, "openai", stream=True, **({"stream_options": options} if options else {}))
+    assert [request.body.get("stream_options") for request in sim.requests[-2:]] == [options] * 2
 
 
 @pytest.mark.parametrize("shape", MODELS)
