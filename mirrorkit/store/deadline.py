@@ -11,6 +11,8 @@ _Made = TypeVar("_Made")
 def begin(work: Callable[[], _Made]) -> "Future[_Made]":
     """Have this done on a thread of its own, which holds up neither the program nor its end.
 
+    Where no thread can start any more, as when the interpreter ends, it is done at once.
+
     >>> begin(lambda: 6 * 7).result(10)
     42
     """
@@ -22,7 +24,10 @@ def begin(work: Callable[[], _Made]) -> "Future[_Made]":
         except BaseException as error:  # it is for who waits
             future.set_exception(error)
 
-    Thread(target=do, name="mirrorkit-store", daemon=True).start()
+    try:
+        Thread(target=do, name="mirrorkit-store", daemon=True).start()
+    except RuntimeError:
+        do()
     return future
 
 
@@ -69,9 +74,4 @@ class Lane:
             finally:
                 self._turn.release()
 
-        try:
-            asked = begin(take_turn)
-        except RuntimeError:  # the interpreter ends, and begins no more threads
-            self._turn.release()
-            raise
-        result(asked, within_s)
+        within(take_turn, within_s)

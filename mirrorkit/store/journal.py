@@ -39,9 +39,11 @@ class Journal(JournalReader):
     Each has files of its own: segments of JSON lines, which become Parquet parts when they are full and at
     `close`. A pair is with the operating system when `append` returns, so that it outlives the process,
     however that ends; it is forced onto the disk within about a second, which is what a power failure may
-    take. Nothing that goes wrong with the disk is raised by `append`, `said` or `looked`: what cannot be
-    written waits in memory, a MirrorWarning says so once, and it is tried again with each pair and at
-    `close`.
+    take. What is `begun` is a row of unknown outcome if the process dies before its pair is appended.
+
+    Nothing that goes wrong with the disk is raised by `append`, `said` or `looked`: what cannot be written
+    waits in memory, a MirrorWarning says so once, and it is tried again with each pair and at `close`. A
+    folder or file that somebody removes meanwhile is written anew, within about a second.
 
     Args:
         place: a folder, made where missing, or a URL that Polars can write to (s3://, gs://, az://). Pairs
@@ -144,9 +146,10 @@ class Journal(JournalReader):
                 self._roll()
 
     def begun(self, pair: Pair) -> None:
-        """A silent call of this pair is about to be sent, of which the status is "unknown" until then.
+        """A silent call is about to be sent; the pair has the status "unknown" on its silent side.
 
-        If this process dies before the pair of the same id is appended, this one is in the journal.
+        To be called before the call can end. If this process dies before the pair of the same id is appended,
+        this one is in the journal.
         """
         if self._is_foreign():
             return
@@ -207,6 +210,8 @@ class Journal(JournalReader):
             return
         self._troubles.quietly(self._look_after, "was removed, and cannot be written anew")
         with self._writing:
+            if self._closed:  # by another thread, meanwhile
+                return
             self._pairs.flush()
             self._notes.flush()
             self._end_written()
