@@ -35,7 +35,7 @@ class Evidence:
     `primary` and `silent` are the sides' values ("mean" metrics have none); `values` is one number a pair:
     the ratio or its logarithm, the difference of the sides, or the pair's own value. `clusters` are codes, -1
     for none, or None if no cluster came twice; `times` are microseconds, or places where none is known.
-    `omissions` counts the pairs left out for one side's sake alone, and `omitted` has their times.
+    `omissions` counts the pairs left out because of one side alone, and `omitted` has their times.
     """
 
     metric: BuiltIn

@@ -76,7 +76,7 @@ def finding(
 ) -> Finding | None:
     """The difference of one silent arm in one metric, if its interval at `alpha` leaves no room for none.
 
-    None too where more than a few pairs are left out for one side's sake alone.
+    None too where more than a few pairs are left out because of one side alone.
     """
     none = no_effect(evidence.metric)
     if none is None or not len(evidence) or too_many(evidence):

@@ -39,7 +39,7 @@ def crossing(evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: 
     Bounded metrics and medians: grid betting at the margin while no cluster has come twice, exact
     (Waudby-Smith and Ramdas 2024). From there on, and for all other metrics: the asymptotic confidence
     sequence (Waudby-Smith et al. 2024), clustered where clusters repeat (Miller 2024). Where too many pairs
-    are left out for one side's sake alone, it is decided when there are few enough (see `omissions`).
+    are left out because of one side alone, it is decided when there are few enough (see `omissions`).
     """
     if not len(evidence):
         return Crossing(None, None)

@@ -1,4 +1,4 @@
-"""What a metric leaves out for one side's sake alone, and until when that holds its gate open.
+"""What a metric leaves out because of one side alone, and until when that holds its gate open.
 
 Answers that a metric cannot use on one side alone are not missing by chance: they may well be the bad ones.
 So nothing is decided, and nothing claimed, while there are more than a few of them.
@@ -12,7 +12,7 @@ from mirrorkit.compare.evidence import Evidence
 from mirrorkit.compare.selection import Omission
 
 MOST = 0.01
-"""The share of a metric's pairs, those left out counted in, that may be left out for one side's sake alone.
+"""The share of a metric's pairs, those left out counted in, that may be left out because of one side alone.
 
 It is as small as the usual margin of a share: what is rarer hardly moves an effect beyond its margin.
 """
@@ -22,7 +22,7 @@ Cause = tuple[tuple[Omission, ...], int]
 
 
 def too_many(evidence: Evidence) -> bool:
-    """Whether more than a few of the pairs, up to the last one, are left out for one side's sake alone."""
+    """Whether more than a few of the pairs, up to the last one, are left out because of one side alone."""
     out = len(evidence.omitted)
     return out > MOST * (len(evidence) + out)
 
@@ -54,16 +54,16 @@ def sentences(of_metrics: Mapping[str, Cause]) -> Iterator[str]:
     for (omissions, n), names in by_cause.items():
         yield (
             f"{', '.join(names)}: {_counted(omissions, n)}: {_listed(omissions)}. While that is more than "
-            f"{100 * MOST:g} % of them, no gate on it is decided and nothing is claimed."
+            f"{100 * MOST:g} % of them, a gate on it that is open stays open, and nothing is claimed."
         )
 
 
 def _counted(omissions: Sequence[Omission], n: int) -> str:
     out = sum(each.pairs for each in omissions)
-    return f"{out:,} of {n + out:,} pairs are left out for one side's sake alone"
+    return f"{out:,} of {n + out:,} pairs are left out because of one side alone"
 
 
 def _listed(omissions: Sequence[Omission]) -> str:
     counts = (f"{each.words} (primary {each.primary:,}, silent {each.silent:,})" for each in omissions)
     remedies = dict.fromkeys(each.remedy for each in omissions if each.remedy)
-    return ", ".join((*counts, *remedies))
+    return "; ".join((", ".join(counts), *remedies))

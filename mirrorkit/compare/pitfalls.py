@@ -115,7 +115,7 @@ def of_metric(arm: str, evidence: Evidence, alpha: float) -> tuple[Pitfall, ...]
 
 
 def of_omissions(arm: str, of_metrics: Mapping[str, Cause]) -> tuple[Pitfall, ...]:
-    """The metrics of an arm that leave out too many pairs for one side's sake alone."""
+    """The metrics of an arm that leave out too many pairs because of one side alone."""
     return tuple(Pitfall(None, arm, text) for text in sentences(of_metrics))
 
 

@@ -76,7 +76,7 @@ def test_what_one_side_alone_lacks_holds_the_gate_open_and_says_how_often(
     assert gate(with_gaps(4), metric, margin, **more)["state"] == "passed", "one in a hundred"
     held = gate(with_gaps(20), metric, margin, **more)
     assert (held["state"], held["pairs_needed"]) == ("open", None)
-    assert f"20 of {N} pairs are left out for one side's sake alone, more than 1 %: " in held["note"]
+    assert f"20 of {N} pairs are left out because of one side alone, more than 1 %: " in held["note"]
     assert f"(primary {20 * (side == 0)}, silent {20 * (side == 1)})" in held["note"]
     # what is known of neither side tells nothing for or against one
     assert gate(with_gaps(20, (0, 1)), metric, margin, **more)["state"] == "passed"
@@ -93,7 +93,7 @@ def test_the_verdict_keeps_collecting_with_the_reason_and_the_warning_tells_it_t
     comparison = seen(frame, gates=gates)
     verdict = comparison.verdict
     assert (verdict.answer, verdict.decided_by, verdict.pairs_needed) == ("keep collecting", "cost", None)
-    words = "20 of 400 pairs are left out for one side's sake alone"
+    words = "20 of 400 pairs are left out because of one side alone"
     assert words in verdict.sentence
     assert "cost unknown (primary 0, silent 20)" in verdict.sentence
     (warning,) = [each for each in comparison.warnings if words in each.text]
@@ -168,7 +168,7 @@ def test_tokens_that_were_estimated_are_not_compared_with_those_that_were_report
 def test_metrics_that_leave_out_the_same_pairs_are_warned_of_together() -> None:
     columns = {"cost_usd": 1.0, "input_tokens": 9, "output_tokens": 9, "latency_s": 1.0}
     frame = recorded(N, usage_source=(lacking("provider", 20, "estimated"), "provider"), **columns)
-    warnings = [each.text for each in seen(frame).warnings if "one side's sake" in each.text]
+    warnings = [each.text for each in seen(frame).warnings if "because of one side alone" in each.text]
     assert len(warnings) == 1
     assert warnings[0].startswith("tokens_per_s, cost, input_tokens, output_tokens: 20 of 400 pairs")
 
