@@ -82,11 +82,11 @@ def in_part(part: Mapping[Any, Any]) -> Mapping[Any, Any]:
     >>> in_part({"data": "tea", "city": "Ur"})
     {'data': 'tea', 'city': 'Ur'}
     """
-    if _FIELDS.isdisjoint(part) or part.get("type") == "text":
+    if _FIELDS.isdisjoint(part) or _type_of(part) == "text":
         return part
     fields = [field for field in part if field in _FIELDS]
     kind = _kind_told(part)
-    told = part.get("type") == "base64" or (kind is not None and kind.startswith(_MEDIA))
+    told = _type_of(part) == "base64" or (kind is not None and kind.startswith(_MEDIA))
     least = 1 if told else _LEAST
     return {**part, **{field: _of_field(part[field], kind, least) for field in fields}}
 
@@ -115,7 +115,7 @@ def has_media(messages: Any) -> bool:
     (False, True)
     """
     return type(messages) is list and any(
-        type(part) is not dict or part.get("type") not in _TEXTS
+        type(part) is not dict or _type_of(part) not in _TEXTS
         for each in messages
         if type(each) is dict and type(each.get("content")) is list
         for part in each["content"]
@@ -135,6 +135,12 @@ def _of_field(value: Any, kind: str | None, least: int) -> Any:
     if isinstance(value, str) and len(value) >= least and _end(value, 0) == len(value.rstrip()):
         return _of_base64(value, kind)
     return value
+
+
+def _type_of(part: Mapping[Any, Any]) -> str:
+    # what is no text may raise when it is compared with one
+    kind = part.get("type")
+    return kind if type(kind) is str else ""
 
 
 def _kind_told(part: Mapping[Any, Any]) -> str | None:

@@ -24,7 +24,9 @@ _HEADER_WORDS = ("auth", "key", "token", "secret", "cookie", "password", "creden
 _HEADERS = ("headers", "extra_headers", "default_headers")
 _SHORTEST_SECRET = 6
 # what has texts and schemas in it, and no credentials
-_NO_PLACES = ("messages", "input", "function", "input_schema", "response_format")
+_NO_PLACES = frozenset((
+    "messages", "input", "metadata", "litellm_metadata", "function", "input_schema", "response_format",
+))  # fmt: skip
 _MOST_PLACES = 1_000
 _DEEPEST = 60
 _MOST_NODES = 100_000
@@ -88,9 +90,12 @@ def secrets_in(params: Mapping[str, Any]) -> frozenset[str]:
             left += [each for each in place if type(each) in (list, dict)]
             continue
         for name, value in place.items():
+            # by types alone: what a foreign object says of itself may raise
+            if type(name) is not str:
+                continue
             if name in _HEADERS and issubclass(type(value), dict):
                 value = {k: v for k, v in value.items() if is_credential_header(k)}
-            elif not is_secret_name(name) or (place is not params and not isinstance(value, str)):
+            elif not is_secret_name(name) or not (place is params or issubclass(type(value), str)):
                 if type(value) in (list, dict) and name not in _NO_PLACES:
                     left.append(value)
                 continue

@@ -225,6 +225,18 @@ class TestWhatIsRecorded:
         text = f"data:image/png;base64,{'A' * 60}\n{'B' * 60}"
         assert media.in_text(text) == f"{media.in_text(text[:-61])}\n{'B' * 60}"
 
+    def test_beside_a_value_that_cannot_be_compared_media_are_told_of(self) -> None:
+        class Touchy:
+            def __eq__(self, other: object) -> bool:
+                raise RuntimeError("no comparison")
+
+            __hash__ = None  # type: ignore[assignment]
+
+        parts = [{"type": Touchy(), "data": b64(PNG)}, {"type": "text", "text": "Hi"}]
+        recorded = Scrubber().json([{"role": "user", "content": parts}])
+        assert told("image/png", PNG) in (recorded or "")
+        assert "Hi" in (recorded or "")
+
     def test_lists_that_hold_themselves_end(self) -> None:
         loop: dict[str, Any] = {"data": b64(PNG)}
         loop["result"] = loop["images"] = [loop]

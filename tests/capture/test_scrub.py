@@ -171,9 +171,25 @@ class TestKnownSecrets:
             ],
             "extra_body": {"data_sources": [{"authentication": {"key": "Zq9-of-a-source"}}]},
             "messages": [{"token": "a-text-of-a-message"}],
+            "metadata": {"key": "a-text-of-the-users"},
         }
         found = secrets_in(params)
         assert found == {"Zq9-of-a-tool", "Zq9-of-a-header", "Zq9-of-a-source"}
+
+    def test_foreign_objects_are_passed_over(self) -> None:
+        class Touchy:
+            @property
+            def __class__(self) -> Any:  # type: ignore[override]
+                raise RuntimeError("no class")
+
+            def __eq__(self, other: object) -> bool:
+                raise RuntimeError("no comparison")
+
+            def __hash__(self) -> int:
+                return 7
+
+        odd = {Touchy(): 1, "token": Touchy(), "list": [Touchy(), {"key": "Zq9-behind"}]}
+        assert secrets_in({"extra_body": odd, "token": Touchy()}) == {"Zq9-behind"}
 
     def test_what_holds_itself_is_looked_through_once(self) -> None:
         loop: dict[str, Any] = {"token": "Zq9-in-a-loop"}
