@@ -28,7 +28,7 @@ Options = Mapping[str, Any]
 
 _TRIES = 20
 """How often an object is read anew that was replaced while it was read."""
-_ANSWER_S, _SLOWEST = 30.0, 250_000
+ANSWER_S, _SLOWEST = 30.0, 250_000
 """Seconds that an object store has for an answer, and bytes a second that it takes at the least."""
 _LANES: dict[tuple[int, str], deadline.Lane] = {}
 _NO_OBJECT = re.compile("expanded paths were empty|expected at least 1 source")
@@ -130,7 +130,7 @@ class Prefix:
 
     def replace(self, url: str, pairs: pl.DataFrame) -> None:
         """Put these pairs in the place of a part's; what is kept with it stays. Raises what Polars raises."""
-        kept = deadline.within(partial(pl.read_parquet_metadata, url, self._options()), _ANSWER_S)
+        kept = deadline.within(partial(pl.read_parquet_metadata, url, self._options()), ANSWER_S)
         self._put(pairs, url.rpartition("/")[2], _ours(kept))
 
     def tell(self, state: State, said: Iterable[bytes] = ()) -> None:
@@ -201,7 +201,7 @@ class Prefix:
         while True:
             tries += 1
             try:
-                return deadline.within(lambda: scan().collect(engine="streaming"), _ANSWER_S)
+                return deadline.within(lambda: scan().collect(engine="streaming"), ANSWER_S)
             except _UNREADABLE as error:
                 if nothing is not None and _NO_OBJECT.search(str(error)):
                     return nothing
@@ -215,7 +215,7 @@ class Prefix:
         options, metadata = self._options(), dict(kept or {})
         lane.do(
             lambda: frame.write_parquet(where, storage_options=options, metadata=metadata),
-            _ANSWER_S + frame.estimated_size() / _SLOWEST,
+            ANSWER_S + frame.estimated_size() / _SLOWEST,
         )
 
     def _options(self) -> dict[str, Any] | None:

@@ -4,13 +4,14 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from mirrorkit.errors import MirrorWarning, RecordingError
 from mirrorkit.records import SCHEMA
-from mirrorkit.store import cloud, files, folder, lines, notes
+from mirrorkit.store import cloud, deadline, files, folder, lines, notes
 from mirrorkit.store.lazily import conformed
 
 _TRIES = 20
@@ -111,7 +112,8 @@ def _in_cloud(
         is_told = state is None or state.writer in own or state.tells_of(part)
         if not is_told or folder.writer_of(part) == without:
             continue
-        scanned = _scanned(prefix.scan(url), url, held, part)
+        scan = partial(_scanned, prefix.scan(url), url, held, part)  # which asks for its columns
+        scanned = deadline.within(scan, cloud.ANSWER_S)
         if folder.is_unknown(part):
             ended = [prefix.scan(each) for each in urls if each != url and _is_of(part, each)]
             scanned = _not_in(scanned, ended)

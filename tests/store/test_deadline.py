@@ -46,7 +46,7 @@ def test_a_journal_is_closed_in_time_and_says_where_its_pairs_are(mute: dict[str
 def test_without_a_deadline_a_store_that_does_not_answer_is_given_up(
     mute: dict[str, Any], make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cloud, "_ANSWER_S", 0.2)
+    monkeypatch.setattr(cloud, "ANSWER_S", 0.2)
     with pytest.warns(MirrorWarning, match="could not be uploaded yet, and is tried again") as told:
         journal = Journal(**mute)
         journal.append(make(1))

@@ -222,13 +222,15 @@ class Adapter:
             prices.append((float(given), float(made)))
         return max(given for given, _ in prices), max(made for _, made in prices)
 
-    def has_price(self, group: str) -> bool:
-        """Whether LiteLLM has a price, which may be 0, for each deployment of a group; a pattern may have."""
-        return all(
-            any("cost_per" in name and value is not None for name, value in self._info(deployment).items())
-            for deployment in self.entry.deployments_of(group)
-            if "*" not in deployment["litellm_params"]["model"]
-        )
+    def unpriced(self, group: str) -> list[str]:
+        """The models of a group for which LiteLLM has no price, not even 0; it may have one for a pattern."""
+        found = [each for each in self.entry.deployments_of(group) if not self._has_price(each)]
+        names = dict.fromkeys(str(each["litellm_params"]["model"]) for each in found)
+        return [name for name in names if "*" not in name]
+
+    def _has_price(self, deployment: Mapping[str, Any]) -> bool:
+        told = self._info(deployment).items()
+        return any("cost_per" in name and value is not None for name, value in told)
 
     def _info(self, deployment: Mapping[str, Any]) -> Mapping[str, Any]:
         model, own_id = deployment["litellm_params"]["model"], str(deployment["model_info"]["id"])

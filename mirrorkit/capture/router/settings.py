@@ -44,10 +44,11 @@ def check_groups(adapter: Adapter, silent: Mapping[str | None, Sequence[str]], p
         )
     if policy.budget_usd is not None:
         for name in dict.fromkeys(name for _, name in told):
-            if not adapter.has_price(name):
+            if models := adapter.unpriced(name):
                 raise ConfigError(
-                    f"budget_usd={policy.budget_usd:g} cannot be kept: LiteLLM has no price for {name!r}. "
-                    "Give its deployments input_cost_per_token and output_cost_per_token, 0 where it is free."
+                    f"budget_usd={policy.budget_usd:g} cannot be kept: LiteLLM has no price for {name!r} "
+                    f"({', '.join(models)}). Give its deployments an input_cost_per_token and an "
+                    "output_cost_per_token, 0 where it is free."
                 )
 
 
