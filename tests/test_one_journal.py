@@ -82,7 +82,7 @@ def test_what_another_process_has_spent_counts(sim: Any, tmp_path: Path) -> None
 
 
 def test_a_budget_with_a_silent_model_that_has_no_price_is_refused_by_name(sim: Any) -> None:
-    with pytest.raises(mk.ConfigError, match=r"no price for 'next' \(openai/home-made\).*input_cost_per_token"):
+    with pytest.raises(mk.ConfigError, match=r"no price for 'next' \(openai/home-made\).*per_token"):
         mk.MirrorSession(models(sim, "home-made"), silent_model="next", budget_usd=1)
     own = [sim.deployment("chat", "gpt-4o", silent_model="next"), sim.deployment("next", "home-made")]
     with pytest.raises(mk.ConfigError, match="no price for 'next'"):

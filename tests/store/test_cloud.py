@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -515,3 +516,25 @@ def test_pairs_that_a_living_session_has_said_something_of_are_not_deleted(
     assert sorted(ids(place)) == ["p1", "p2"]
     assert delete(place["place"], request_ids=["r2"], storage_options=options) == 1
     assert ids(place) == ["p1"]
+
+
+def test_a_first_look_while_the_store_is_down_forgets_nothing(place: dict[str, Any], make: Make) -> None:
+    from moto import server as moto
+
+    with Journal(**place) as earlier:
+        earlier.append(make(1))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    down = {"aws_endpoint_url": f"http://127.0.0.1:{port}", "max_retries": "0"}
+    store = FrameStore(journal=Journal(place["place"], storage_options=place["storage_options"] | down))
+    store.append(make(2))
+    with pytest.warns(MirrorWarning, match="what earlier sessions left .* tries again"):
+        assert store.frame()["pair_id"].to_list() == ["p2"]
+    up = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    up.start()
+    try:
+        assert store.frame()["pair_id"].to_list() == ["p1", "p2"]
+        store.journal.close()
+    finally:
+        up.stop()
+    assert ids(place) == ["p1", "p2"]
