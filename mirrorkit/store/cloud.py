@@ -33,7 +33,8 @@ ANSWER_S, _SLOWEST = 30.0, 250_000
 _LANES: dict[tuple[int, str], deadline.Lane] = {}
 _NO_OBJECT = re.compile("expanded paths were empty|expected at least 1 source")
 _REPLACED = re.compile("out of specification|Range|416")
-_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+# a ValueError is of options that Polars does not take
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 _SAID = {"line": pl.String(), "schema_version": pl.Int64()}
 _STATE = {

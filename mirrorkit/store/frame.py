@@ -11,7 +11,7 @@ from weakref import WeakMethod
 
 import polars as pl
 
-from mirrorkit.errors import ConfigError, LabelError, MirrorError, MirrorWarning, RecordingError
+from mirrorkit.errors import ConfigError, LabelError, MirrorError, MirrorWarning
 from mirrorkit.records import SCHEMA, Judgement, Pair
 from mirrorkit.store import chunks, deadline, files, labels, neighbours
 from mirrorkit.store.journal import Journal
@@ -26,7 +26,7 @@ _MERGED = 2_048
 _PATIENCE_S = 20.0
 """Seconds that a look waits for what earlier sessions left; it comes at a later look then."""
 
-_UNREADABLE = (RecordingError, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+_UNREADABLE = (Exception, pl.exceptions.PanicException)
 
 _Earlier = tuple[pl.DataFrame, int, str]
 """The newest of the pairs that earlier sessions left, how many there are, and the looks taken."""

@@ -525,7 +525,7 @@ def test_a_first_look_while_the_store_is_down_forgets_nothing(place: dict[str, A
         earlier.append(make(1))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    down = {"aws_endpoint_url": f"http://127.0.0.1:{port}", "max_retries": "0"}
+    down = {"aws_endpoint_url": f"http://127.0.0.1:{port}", "max_retries": 0}
     store = FrameStore(journal=Journal(place["place"], storage_options=place["storage_options"] | down))
     store.append(make(2))
     with pytest.warns(MirrorWarning, match="what earlier sessions left .* tries again"):
