@@ -116,16 +116,34 @@ def test_the_base_model_gives_the_price_wherever_it_is_named(
         )
 
 
-@pytest.mark.parametrize("stream", [False, True])
+DETAILS = {"prompt_tokens_details": {"cached_tokens": 0}}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, **DETAILS},
+        {"prompt_tokens": 7, "total_tokens": 7},
+        {"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7, **DETAILS},
+        {"completion_tokens": 9, "total_tokens": 9},
+        {"prompt_tokens": 0, "completion_tokens": 9, "total_tokens": 9, **DETAILS},
+        {"prompt_tokens": 16, "completion_tokens": -9, "total_tokens": 7},
+        {"total_tokens": 16},
+        {},
+    ],
+    ids=str,
+)
 def test_a_server_that_tells_no_tokens_is_not_free(
-    session: mk.MirrorSession, sim: Simulator, drive: Any, stream: bool
+    session: mk.MirrorSession, sim: Simulator, drive: Any, stream: bool, usage: dict[str, Any]
 ) -> None:
     """LiteLLM prices it at 0, which would let any such model win, and never spend a budget."""
-    zeros = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-    sim.script("gpt-4o", Reply(usage=zeros), Reply(usage=zeros))
+    sim.script("gpt-4o", *[Reply(text="On its way.", usage=usage or False)] * 2)
     more = {"stream_options": {"include_usage": True}} if stream else {}
     row = ask(session, drive, "openai", stream, **more)
     for name in ("primary", "silent"):
         assert row[f"{name}_usage_source"] == "estimated"
-        assert row[f"{name}_input_tokens"] > 0
+        assert row[f"{name}_input_tokens"] > 7
+        assert row[f"{name}_output_tokens"] == litellm.token_counter("gpt-4o", text="On its way.")
         assert row[f"{name}_cost_usd"] > 0
