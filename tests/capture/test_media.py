@@ -317,3 +317,14 @@ def test_an_image_that_a_model_draws_is_its_output(sim: Any, drive: Any) -> None
 )
 def test_where_an_image_of_an_answer_is(part: Any, address: str | None) -> None:
     assert media.address_of(part) == address
+
+
+def test_the_items_of_a_response_are_recorded_so_too(sim: Any, drive: Any) -> None:
+    asked = [{"role": "user", "content": [PARTS["responses image"][0], PARTS["responses file"][0]]}]
+    session = MirrorSession(models(sim))
+    drive.call(session, "responses", model="chat", input=asked)
+    drive.drain(session)
+    drive.close(session)
+    assert all(request.body["input"] == asked for request in sim.requests)
+    recorded = json.loads(session.frame["messages"][0])
+    assert recorded[0]["content"] == [PARTS["responses image"][1], PARTS["responses file"][1]]
