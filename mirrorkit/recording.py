@@ -257,7 +257,8 @@ def load(
 
     Each is a .csv or .parquet file that a session or a recording wrote, the folder or URL of a journal, which
     may be written to meanwhile, or a glob of these ("runs/*/", "s3://bucket/july/**"). Labels and verdicts
-    are in their rows, and what was looked at goes with it where they agree. `scan` reads the same lazily.
+    are in their rows, and what was looked at goes with it where they agree. A silent call that was under way
+    when its process died has a row of status "unknown". `scan` reads the same lazily.
 
     Args:
         path: what to read; a folder is a journal's.
