@@ -381,10 +381,9 @@ class Journal(JournalReader):
                 segment.restore()
             segment.sync()
             segment.close()
-            if self._compacts:
-                if self._prefix is None:
-                    self._parts.add(segment.path.with_suffix(".parquet"))
-                compact(segment.path)
+            part = compact(segment.path) if self._compacts else None
+            if part is not None and self._prefix is None:
+                self._parts.add(part)
 
         self._troubles.quietly(seal, "has a segment that could not be compacted, and stays as it is")
         if self._uploads and not self._closed:

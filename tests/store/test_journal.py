@@ -108,6 +108,7 @@ def test_threads_and_files_are_back_to_where_they_were_after_close(tmp_path: Pat
     assert held() == before
 
 
+@pytest.mark.unwarned
 def test_pairs_of_many_threads_are_each_written_once(tmp_path: Path, make: Make) -> None:
     journal = Journal(tmp_path, roll_rows=70)
     with ThreadPoolExecutor(8) as pool:
