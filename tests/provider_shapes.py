@@ -43,15 +43,21 @@ def deployments(sim: Simulator) -> list[dict[str, Any]]:
     ]
 
 
-def ask(session: Any, drive: Any, shape: str, stream: bool = False, **more: Any) -> dict[str, Any]:
-    """Ask a session that mirrors to itself, wait for both sides, and give their row."""
+def ask(
+    session: Any, drive: Any, shape: str, stream: bool = False, group: str | None = None, **more: Any
+) -> dict[str, Any]:
+    """Ask a session that mirrors to itself, wait for both sides, and give their row.
+
+    `group` may be of another shape than the call, which LiteLLM then translates.
+    """
+    group = group or shape
     more |= {"stream": True} if stream else {}
     if shape == "responses":
-        answer = drive.call(session, "responses", model=shape, input=ASKED[0]["content"], **more)
+        answer = drive.call(session, "responses", model=group, input=ASKED[0]["content"], **more)
     elif shape == "messages":
-        answer = drive.call(session, "anthropic_messages", model=shape, messages=ASKED, max_tokens=99, **more)
+        answer = drive.call(session, "anthropic_messages", model=group, messages=ASKED, max_tokens=99, **more)
     else:
-        answer = drive.chat(session, model=shape, messages=ASKED, **more)
+        answer = drive.chat(session, model=group, messages=ASKED, **more)
     if stream:
         drive.read(answer)
     drive.drain(session)

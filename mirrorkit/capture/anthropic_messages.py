@@ -113,7 +113,10 @@ class MessageStream:
         if kind == "message_start":
             message = _mapping(event.get("message"))
             self._head |= message
-            self._count(message.get("usage"))
+            usage = _mapping(message.get("usage"))
+            # LiteLLM begins the streams of other providers with counts of 0, which nobody counted
+            if any(isinstance(count, int) and count > 0 for count in usage.values()):
+                self._count(usage)
         elif kind == "message_delta":
             self._head |= _mapping(event.get("delta"))
             self._count(event.get("usage"))

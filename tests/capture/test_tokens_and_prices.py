@@ -70,6 +70,31 @@ def test_control_reads_the_same_for_every_shape(
         assert primary["output_tokens"] > 40
 
 
+@pytest.mark.parametrize("shape", ["responses", "messages"])
+@pytest.mark.parametrize("group", ["openai", "anthropic", "gemini"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("is_reported", [False, True], ids=["not reported", "reported"])
+def test_control_reads_the_same_where_litellm_translates(
+    session: mk.MirrorSession,
+    sim: Simulator,
+    drive: Any,
+    shape: str,
+    group: str,
+    stream: bool,
+    is_reported: bool,
+) -> None:
+    if not exists(shape, drive) or (group == "gemini" and not is_reported):
+        pytest.skip("there is no such call")
+    reply = Reply() if is_reported else Reply(usage=False)
+    sim.script(MODELS[group], reply, reply)
+    row = ask(session, drive, shape, stream, group)
+    assert (row["primary_status"], row["silent_status"]) == ("ok", "ok"), row
+    sources = row["primary_usage_source"], row["silent_usage_source"]
+    assert sources == ("provider" if is_reported else "estimated",) * 2
+    assert side(row, "primary") == side(row, "silent")
+    assert row["primary_cost_usd"] > 0
+
+
 @pytest.mark.parametrize("options", [None, {"include_usage": True}])
 def test_a_control_stream_is_asked_for_its_usage_as_the_primary_is(
     session: mk.MirrorSession, sim: Simulator, drive: Any, options: Any
