@@ -43,9 +43,10 @@ class Batches(ABC):
         """Send many chat requests, mirrored, and wait for them and their mirrors, on threads.
 
         A batch is an experiment: nobody waits for its primaries, so a request's silent calls are sent
-        together with it, now the one first and now the other. (Where the deployments of a group name
-        different silent models, they follow the primary at once.) It ends when the pairs are there, or when
-        no silent call has ended for 30 s. Works in a script and in a cell whose event loop is running.
+        together with it, now the one first and now the other. (They follow the primary at once where the
+        deployments of a group name different silent models, and where there is a budget.) It ends when the
+        pairs are there, or when no silent call has ended for 30 s. Works in a script and in a cell whose
+        event loop is running.
 
         Args:
             requests: prompts, message lists or request dicts, or a frame or series of them.

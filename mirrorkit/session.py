@@ -77,7 +77,8 @@ class MirrorSession(RouterCalls, Judging, Batches, Watching):
             provider's own too; headers, credentials and unknown keywords go to neither.
         repeat_actions: whether to mirror, to the control arm, requests whose provider runs a tool that may
             act (MCP, computer use): it then acts twice.
-        exit_timeout_s: seconds that the end of the program waits for silent calls.
+        exit_timeout_s: seconds that the end of the program waits for silent calls; the interpreter takes
+            some more to end.
         isolation: where silent calls run. "shared": this process, on one thread pool (sync calls) or on the
             caller's event loop (async calls), where primaries go first. "process": a child process of lower
             priority, built from the Router's own settings, so that primaries are as fast as without.
@@ -122,7 +123,7 @@ class MirrorSession(RouterCalls, Judging, Batches, Watching):
         silent_retries: int | None = None,
         forward: Sequence[str] = (),
         repeat_actions: bool = False,
-        exit_timeout_s: float = 20.0,
+        exit_timeout_s: float = 15.0,
         isolation: Isolation = "shared",
         journal: str | PathLike[str] | None = None,
         max_pairs_in_memory: int | None = None,

@@ -21,7 +21,7 @@ FLOORS = (
     ("notebook",),
     ("comparison",),
     ("recording",),
-    ("judging", "watching", "router_calls"),
+    ("judging", "watching", "router_calls", "batches"),
     ("session",),
     ("demo", "__init__"),
     ("__main__",),

@@ -107,8 +107,9 @@ class Patience:
         self._since = clock()
 
     def renew(self) -> None:
-        """Wait for as long again, as the last primary has been sent."""
-        self._since = self._clock()
+        """Wait for as long again, as the last primary has been sent; not where it was over before."""
+        if not self.is_over:
+            self._since = self._clock()
 
     @property
     def is_over(self) -> bool:

@@ -28,6 +28,8 @@ _QUIET_AT_EXIT_S = 5.0
 _GRACE_S = 2.0
 """Seconds that a call which is past its limit has to end by itself."""
 _LONG_PAUSE_S = 30.0
+_GIVEN_UP = "the session gave up this silent call"
+_PAUSED = f"the provider asks for a pause of more than {_LONG_PAUSE_S:g} s, which no silent call waits for"
 _STEPS = 3
 
 
@@ -35,9 +37,9 @@ class Dispatcher:
     """Runs at most `max_in_flight` jobs at once, and lets at most `max_waiting` wait.
 
     A job handed over on an event loop runs there as a task, held until it is done. If the loop ends first,
-    as when `asyncio.run` returns, the job is finished on a thread, like a job that was handed over without
-    a loop. A job that departs to another process is in flight until that one is done with it. One that takes
-    longer than it may is given up, however it runs.
+    as when `asyncio.run` returns, it is finished on a thread, like one that was handed over without a loop. A
+    job that departs to another process is in flight until that one is done with it. One that takes longer
+    than it may is given up, however it runs.
 
     At most `rate` jobs a second start, and none but where `room`, if given, has any. What was made on a loop
     is recorded in the `background`.
@@ -61,7 +63,7 @@ class Dispatcher:
         self._filling = False
         self._pace = Pace(rate)
         self._room = room
-        self._hurries = 0
+        self._hurries: list[None] = []
         self._alarm = Alarm(self._fill)
         self._deadlines = Alarm(calling(weakref.WeakMethod(self._expire)))
         self._idle: list[Future[None]] = []
@@ -78,14 +80,12 @@ class Dispatcher:
 
     @contextlib.contextmanager
     def hurry(self) -> Iterator[None]:
-        """Start jobs in this block without a look at the room: nobody waits for the primaries."""
-        with self._lock:
-            self._hurries += 1
+        """Start jobs in this block whatever room there is: nobody waits for the primaries."""
+        self._hurries.append(None)
         try:
             yield
         finally:
-            with self._lock:
-                self._hurries -= 1
+            self._hurries.pop()
 
     def admit(self, jobs: Sequence[Job], loop: asyncio.AbstractEventLoop | None) -> bool:
         """Take all of these jobs, to run on this loop or (None) on the pool, or none if there is no room."""
@@ -95,10 +95,12 @@ class Dispatcher:
             if loop is not None:
                 # it speaks, so it lives, whatever was cut off on it before
                 self._ended.discard(loop)
-            for job in jobs:
-                held = Held(job, loop)
+            for held in (new := [Held(job, loop) for job in jobs]):
                 self._held.add(held)
-                self._waiting.push(job.group, held)
+                if not self.rests(held.job.group):
+                    self._waiting.push(held.job.group, held)
+        if late := [held for held in new if self.rests(held.job.group)]:
+            self._background.do(partial(self._drop, late, _PAUSED))
         self._fill()
         return True
 
@@ -110,7 +112,7 @@ class Dispatcher:
         with self._lock:
             self._pace.pause(group, seconds)
             dropped = self._waiting.clear(group) if self.rests(group) else []
-        self._drop(dropped)
+        self._drop(dropped, _PAUSED)
 
     def rests(self, group: str) -> bool:
         """Whether a group's provider has asked for more time than a job is to wait."""
@@ -250,7 +252,7 @@ class Dispatcher:
                 return
             except RuntimeError:  # the interpreter is going down
                 pass
-        held.job.drop()
+        held.job.drop(_GIVEN_UP)
         self._done(held)
 
     def _run(self, held: Held) -> None:
@@ -406,12 +408,12 @@ class Dispatcher:
         with self._lock:
             dropped = self._waiting.clear()
             self._alarm.clear()
-        self._drop(dropped)
+        self._drop(dropped, _GIVEN_UP)
         return len(dropped)
 
-    def _drop(self, dropped: Sequence[Held]) -> None:
+    def _drop(self, dropped: Sequence[Held], why: str) -> None:
         for held in dropped:
-            held.job.drop()
+            held.job.drop(why)
             self._done(held)
 
     def cancel(self) -> None:
@@ -419,7 +421,7 @@ class Dispatcher:
         self.give_up()
         # one that is made is about to be recorded
         for held in [each for each in tuple(self._held) if not each.made]:
-            self._abandon(held, held.job.drop)
+            self._abandon(held, partial(held.job.drop, _GIVEN_UP))
 
     def shut_down(self) -> None:
         """Let the threads end."""
@@ -430,12 +432,8 @@ class Dispatcher:
             if not self._waiting:
                 self._alarm.clear()
 
-    def finish_at_exit(self, timeout_s: float = 20.0) -> bool:
-        """Finish what is under way when the interpreter ends, and drop what is left; Ctrl-C drops it at once.
-
-        Returns:
-            Whether nothing was dropped.
-        """
+    def finish_at_exit(self, timeout_s: float = 15.0) -> bool:
+        """Finish what is under way when the interpreter ends; whether nothing had to be dropped after all."""
         try:
             quiet_s = min(_QUIET_AT_EXIT_S, timeout_s)
             if not self.drain(quiet_s):

@@ -31,8 +31,8 @@ class Job(Protocol):
     def record(self) -> None:
         """Record how the call ended that `arun` made; may take its time, never raises."""
 
-    def drop(self) -> None:
-        """Record that the call was given up; called for what never ran to its end."""
+    def drop(self, why: str) -> None:
+        """Record that the call was given up, and why; called for what never ran to its end."""
 
     def expire(self) -> None:
         """Record that the call took longer than it may."""

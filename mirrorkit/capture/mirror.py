@@ -334,6 +334,9 @@ class Mirror:
     def _prepare(self, exchange: Exchange, on_mirrored: OnMirrored) -> None:
         """Make the silent calls of a request whose primary is yet to be sent, unless that one decides."""
         exchange.on_mirrored, asked = on_mirrored, exchange.asked
+        if self.policy.budget_usd is not None:
+            # what a silent call will cost is known by the tokens of its primary
+            return
         deployments = self.adapter.ids_of(asked.request.model_group)
         if len({self.adapter.targets(each) for each in deployments}) == 1:
             mirrored = self._mirrored(asked, deployments)
@@ -366,10 +369,10 @@ class Mirror:
                 return
             if seen.status == "cancelled":
                 mirrored = "cancelled"
-            elif seen.status == "error" and picked is None:
-                mirrored = "refused"
             else:
                 mirrored = self._mirrored(asked, () if picked is None else (picked,))
+            if seen.status == "error" and picked is None and not self._is_served(asked.request, mirrored):
+                mirrored = "refused"
             if isinstance(mirrored, MirroredRequest):
                 self._announced(exchange, mirrored).settled(primary, watch.started)
         except Exception as fault:  # the primary has its answer, and keeps it
@@ -384,6 +387,10 @@ class Mirror:
         else:
             # writing to a disk may take its time
             self._services.background.do(partial(self._hand_over, asked, mirrored))
+
+    def _is_served(self, request: Request, mirrored: MirroredRequest | Reason) -> bool:
+        """Whether a request whose primary no deployment was picked for is one to be mirrored all the same."""
+        return mirrored != "no_silent_model" and self.adapter.knows(request.model_group)
 
     def _hand_over(self, asked: Asked, mirrored: MirroredRequest) -> None:
         try:

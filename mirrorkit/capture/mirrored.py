@@ -84,8 +84,6 @@ class MirroredRequest:
     def hand_over(self) -> Literal["mirrored"] | Reason:
         """Hand the silent calls to the dispatcher, all or none; says what became of them."""
         services, started_at = self._services, self._asked.request.started_at
-        if all(map(services.dispatcher.rests, self._arms.values())):
-            return "rate_limited"
         self._expected = {arm: self._expect(group) for arm, group in self._arms.items()}
         if not services.books.reserve(tuple(self._expected.values())):
             return "over_budget"

@@ -17,7 +17,6 @@ Reason = Literal[
     "not_portable",
     "not_mirrored",
     "refused",
-    "rate_limited",
     "paused",
     "cancelled",
     "faulted",
@@ -54,7 +53,7 @@ class Policy:
     mirror_rate: float | None = None
     forward: tuple[str, ...] = ()
     repeat_actions: bool = False
-    exit_timeout_s: float = 20.0
+    exit_timeout_s: float = 15.0
     keep_media: bool = False
 
     def __post_init__(self) -> None:
@@ -115,10 +114,9 @@ class Funnel:
     `not_portable` those whose provider runs a tool that may act (MCP, computer use), or has stored a part of
     the request, so that no other model can answer it; `not_mirrored` those of call types that are only passed
     on to the Router, which `not_mirrored_by_call_type` names; `refused` those that the Router refused before
-    it picked a deployment; `rate_limited` those whose silent provider has asked for a long pause; `paused`
-    those made after `session.pause()`, or with `MIRRORKIT_DISABLED=1`; `faulted` those that a fault of
-    mirrorkit's or of a `where` filter kept from being mirrored; `under_way` those whose primary has not
-    settled yet.
+    it picked a deployment; `paused` those made after `session.pause()`, or with `MIRRORKIT_DISABLED=1`;
+    `faulted` those that a fault of mirrorkit's or of a `where` filter kept from being mirrored; `under_way`
+    those whose primary has not settled yet.
     """
 
     requests: int = 0
@@ -131,7 +129,6 @@ class Funnel:
     not_portable: int = 0
     not_mirrored: int = 0
     refused: int = 0
-    rate_limited: int = 0
     paused: int = 0
     cancelled: int = 0
     faulted: int = 0

@@ -79,6 +79,9 @@ _OF_LITELLM = _names(
     "litellm_disabled_callbacks"
 )
 
+# Loggers are told of the request that a proxy was sent, with its headers: it is not recorded.
+_OF_A_PROXY = frozenset({"proxy_server_request"})
+
 _OF_THE_PRIMARYS_CALL = _names(
     # LiteLLM keeps one of these for each call: with the primary's, one log entry would overwrite another
     "litellm_call_id litellm_logging_obj standard_logging_object "
@@ -145,7 +148,7 @@ def forwarded(
     }
     stripped: set[str] = set()
     if relation != "own group":
-        allowed = PARAMETERS[call_type] | _OF_LITELLM | frozenset(named)
+        allowed = PARAMETERS[call_type] | _OF_LITELLM | _OF_A_PROXY | {metadata, *named}
         if relation != "other provider":
             allowed |= _OF_PROVIDERS
             allowed |= frozenset(_STORED) if relation == "same account" else frozenset()

@@ -283,13 +283,11 @@ class SilentCall:
         if self._ended is not None:
             self._finish(*self._ended)
 
-    def drop(self) -> None:
-        """Record that the call was given up."""
-        if self._started is None and not self._departed:
-            error, attempts = "the session gave up this silent call before it was made", 0
-        else:
-            error, attempts = "the session gave up this silent call while it was under way", None
-        self._finish(Seen("cancelled", error=asyncio.CancelledError(error), attempts=attempts), self._started)
+    def drop(self, why: str) -> None:
+        """Record that the call was given up, and why."""
+        was_sent = self._started is not None or self._departed
+        error = asyncio.CancelledError(f"{why} ({'it was under way' if was_sent else 'it was not sent'})")
+        self._finish(Seen("cancelled", error=error, attempts=None if was_sent else 0), self._started)
 
     def expire(self) -> None:
         """Record that the call took longer than it may."""

@@ -36,11 +36,12 @@ class Threads:
         if not main_thread().is_alive():
             raise RuntimeError("the interpreter is going down")
         with self._lock:
-            if self._free:
-                self._free -= 1
-                self._jobs.put(job)
-                return
-        Thread(target=self._work, args=(job,), name=self._name, daemon=True).start()
+            is_new = not self._free
+            self._free -= not is_new
+            # by the queue, as a thread holds its arguments for as long as it lives
+            self._jobs.put(job)
+        if is_new:
+            Thread(target=self._work, name=self._name, daemon=True).start()
 
     def close(self) -> None:
         """Let the threads end, each when its job is done."""
@@ -50,7 +51,8 @@ class Threads:
                 self._jobs.put(None)
             self._free = 0
 
-    def _work(self, job: Callable[[], None] | None) -> None:
+    def _work(self) -> None:
+        job = self._jobs.get()
         while job is not None:
             job()
             job = None

@@ -437,12 +437,12 @@ class TestWhatIsRecorded:
         "name", ["touchy", "hostile", "masked", "textless", "sizeless", "lock", "itself"]
     )
     def test_beside_an_odd_value_all_is_recorded(self, ways: Ways, name: str) -> None:
-        pair = check(ways, {"messages": [*ASKED, Odd(name)], "user": "u1", "unheard_of": [1, Odd(name)]})
+        pair = check(ways, {"messages": [*ASKED, Odd(name)], "user": "u1", "stop": [1, Odd(name)]})
         told, params = json.loads(pair["messages"][0]), json.loads(pair["params"][0])
         assert told[0] == ASKED[0]
         assert len(told) == 2
         assert params["user"] == pair["cluster"][0] == "u1"
-        assert params["unheard_of"][0] == 1
+        assert params["stop"][0] == 1
 
     def test_a_label_that_has_no_text_is_left_out(self, ways: Ways) -> None:
         metadata = {"tags": ["a", Odd("textless"), "b"], "session_id": Odd("sizeless")}

@@ -57,7 +57,7 @@ class Job:
     def record(self) -> None:
         pass
 
-    def drop(self) -> None:
+    def drop(self, why: str) -> None:
         self._end("dropped")
 
     def expire(self) -> None:
@@ -229,7 +229,7 @@ class TestPace:
 
     def test_only_the_group_that_was_refused_is_given_time(self, dispatcher: Any) -> None:
         d = dispatcher(4, 10)
-        d.pause("next", 1_000)
+        d.pause("next", 20)
         held, free = [Job(), Job()], [Job(group="other"), Job(group="other")]
         assert d.admit([held[0], free[0], held[1], free[1]], None)
         for job in free:
@@ -237,7 +237,7 @@ class TestPace:
         assert d.drain(0.01) is False
         assert not any(job.started.is_set() for job in held)
         assert d.paused.keys() == {"next"}
-        assert 0 < d.paused["next"] <= 1_000
+        assert 0 < d.paused["next"] <= 20
         d.give_up()
         assert d.drain(LONG)
         assert [job.endings for job in held] == [["dropped"]] * 2
@@ -292,7 +292,7 @@ class Job:
     def run(self): print("ran")
     async def arun(self): print("ran")
     def record(self): pass
-    def drop(self): print("dropped")
+    def drop(self, why): print("dropped")
 
 dispatcher = Dispatcher(4, 100, rate=100.0)
 threading._register_atexit(dispatcher.finish_at_exit)
@@ -848,6 +848,10 @@ class TestEnding:
         d.pause("next", 20)
         assert (d.rests("next"), jobs[1].endings) == (False, [])
         d.pause("next", 3_600)
+        late = Job(gate)
+        assert d.admit([late], None)
+        assert late.ended.wait(LONG)
+        assert late.endings == ["dropped"]
         assert (d.rests("next"), d.rests("other")) == (True, False)
         assert jobs[1].endings == ["dropped"]
         gate.set()
@@ -866,7 +870,7 @@ class Job:
     def run(self): print("ran")
     async def arun(self): print("ran")
     def record(self): pass
-    def drop(self): Job.endings += 1
+    def drop(self, why): Job.endings += 1
 
 def late():
     dispatcher = Dispatcher(4, 1_000)

@@ -59,6 +59,7 @@ def test_of_litellms_own_keywords_none_that_tells_who_calls_goes_to_another_prov
         *("user_continue_message", "assistant_continue_message", "prompt_id", "prompt_variables"),
         *("prompt_version", "prompt_label", "prompt_environment", "metadata", "litellm_metadata", "tags"),
         *("litellm_session_id", "litellm_trace_id", "no-log", "turn_off_message_logging"),
+        "proxy_server_request",
     }
 
 

@@ -169,8 +169,8 @@ def test_a_call_that_ends_twice_is_recorded_once() -> None:
         on_done=lambda _, told: ended.append((told.call.status, told.call.attempts, told.started)),
         on_fault=ended.append,
     )
-    call.drop()
-    call.drop()
+    call.drop("given up")
+    call.drop("given up")
     call.expire()
     call.record()
     assert ended == [("cancelled", 0, None)]

@@ -37,7 +37,6 @@ NOT_MIRRORED = {
     "not_portable": "tools that act or stored state",
     "not_mirrored": "other call types",
     "refused": "refused by the Router",
-    "rate_limited": "silent provider at rest",
     "paused": "paused",
     "cancelled": "cancelled",
     "faulted": "faulted",
