@@ -42,7 +42,7 @@ class FrameStore:
     Pairs become rows a few at a time, and a look adds to the frame only those rows that are new: they are
     chunks, which are merged when they are of like size, so n pairs are in few chunks. What is said of a pair
     later, its labels, is put into its row at the next look; frames handed out earlier stay as they are. The
-    stores of one process on one journal see each other's pairs and labels.
+    stores of one process on one journal see each other's pairs and labels, as long as theirs is not closed.
 
     Args:
         recorded: pairs that were recorded before, with the columns of the schema and maybe others.
@@ -123,7 +123,7 @@ class FrameStore:
                 try:
                     self._journal.append(pair, self._before())
                 finally:
-                    stores = self._near.members()
+                    stores = self._hearers()
                     for store in stores:
                         store._add(pair, is_own=store is self)
         for store in stores:
@@ -263,8 +263,13 @@ class FrameStore:
             return
         with self._near.gate:
             self._journal.said(annotation)
-            for store in self._near.members():
+            for store in self._hearers():
                 store._hear(annotation)
+
+    def _hearers(self) -> "list[FrameStore]":
+        """Those that are told what this one gets: a closed one's pairs are what they were when it closed."""
+        near = [] if self._near is None else self._near.members()
+        return [each for each in near if each is self or each._journal is None or not each._journal.closed]
 
     def _hear(self, annotation: labels.Annotation) -> None:
         if self._unreadable is None:

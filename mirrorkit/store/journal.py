@@ -111,7 +111,7 @@ class Journal(JournalReader):
         self._parts: set[Path] = set()
         self._settled: datetime | None = None
         self._latest = datetime.min.replace(tzinfo=UTC)
-        self._dirty = self._closed = False
+        self._dirty = self.closed = False
         self._opened = self._beaten = time.monotonic()
         self._worker = Worker(self._duty, _SYNC_S)
         self._uploads: Uploads | None = None
@@ -140,7 +140,7 @@ class Journal(JournalReader):
             self._end_written()
             self._wrote()
             segment = self._segment
-            if self._closed:
+            if self.closed:
                 self._put_away()
             elif segment and (segment.lines >= self._roll_rows or segment.size >= self._roll_bytes):
                 self._roll()
@@ -156,7 +156,7 @@ class Journal(JournalReader):
         try:
             line = lines.line(pair, plainly=not self._compacts)
             with self._writing:
-                if not self._closed:
+                if not self.closed:
                     self._begun.add(pair.pair_id, line)
                     self._wrote()
         except Exception as error:  # as in `append`
@@ -205,19 +205,19 @@ class Journal(JournalReader):
                 self._troubles.tell(f"is not closed after {timeout_s:g} s; what it has is in '{self.folder}'")
 
     def _end(self) -> None:
-        if self._closed:
+        if self.closed:
             self._worker.close()  # it uploads what came later
             return
         self._troubles.quietly(self._look_after, "was removed, and cannot be written anew")
         with self._writing:
-            if self._closed:  # by another thread, meanwhile
+            if self.closed:  # by another thread, meanwhile
                 return
             self._pairs.flush()
             self._notes.flush()
             self._end_written()
             self._troubles.quietly(self._begun.close, "has silent calls that ended, and cannot say so")
             self._roll()
-            self._closed = True
+            self.closed = True
         if self._uploads:
             self._worker.do(self._upload)
         self._worker.close()
@@ -262,7 +262,7 @@ class Journal(JournalReader):
         with self._writing:
             self._notes.send(line)
             self._wrote()
-            if self._closed:
+            if self.closed:
                 self._put_away()
 
     def _end_written(self) -> None:
@@ -283,7 +283,7 @@ class Journal(JournalReader):
         Gives whether other files may be gone too, as the lock was.
         """
         with self._writing:
-            if self._closed:
+            if self.closed:
                 return False
             if is_gone := not self._lock_file.exists():
                 folder.make(self.folder)
@@ -314,7 +314,7 @@ class Journal(JournalReader):
 
     def _wrote(self) -> None:
         self._dirty = True
-        if not self._closed:
+        if not self.closed:
             self._worker.start()
 
     def _open_segment(self) -> Segment:
@@ -324,7 +324,7 @@ class Journal(JournalReader):
             self._number += 1
             path = folder.segment(self.folder, self.writer, self._number)
             # hidden, where no lock says any more that this writer lives
-            self._segment = Segment(path.with_name(f".{path.name}") if self._closed else path)
+            self._segment = Segment(path.with_name(f".{path.name}") if self.closed else path)
             self._opened = time.monotonic()
         return self._segment
 
@@ -363,7 +363,7 @@ class Journal(JournalReader):
         """Tell until when the record is complete, if that has changed and holds a reader back."""
         settled = self._oldest()
         with self._writing:
-            is_whole = not self._closed and not self._pairs.waiting
+            is_whole = not self.closed and not self._pairs.waiting
             if not is_whole or settled is None or self._before is None or settled <= self._before:
                 return
             if settled != self._settled:
@@ -386,7 +386,7 @@ class Journal(JournalReader):
                 self._parts.add(part)
 
         self._troubles.quietly(seal, "has a segment that could not be compacted, and stays as it is")
-        if self._uploads and not self._closed:
+        if self._uploads and not self.closed:
             self._upload()
 
     def _duty(self) -> None:
@@ -395,7 +395,7 @@ class Journal(JournalReader):
         with self._writing:
             dirty, self._dirty = self._dirty, False
             written = self._files()
-            due = self._prefix is not None and now - self._opened >= _BEAT_S and not self._closed
+            due = self._prefix is not None and now - self._opened >= _BEAT_S and not self.closed
             if due:
                 self._roll()
         self._troubles.quietly(self._look_after, "was removed, and cannot be written anew")
@@ -403,7 +403,7 @@ class Journal(JournalReader):
             for file in written:
                 self._troubles.quietly(file.sync, "could not be forced onto the disk")
         self._troubles.quietly(self._settle, "cannot tell until when its pairs are settled")
-        if now - self._beaten >= _BEAT_S and not self._closed:
+        if now - self._beaten >= _BEAT_S and not self.closed:
             self._beaten = now
             self._troubles.quietly(partial(os.utime, self._lock_file), "shows no sign of life")
             if self._uploads:
@@ -415,7 +415,7 @@ class Journal(JournalReader):
         def upload() -> None:
             assert self._uploads is not None
             if self._held >= 0:
-                self._uploads.own("closed" if self._closed else "open")
+                self._uploads.own("closed" if self.closed else "open")
             self._uploads.left()
 
         self._troubles.quietly(

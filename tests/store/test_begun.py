@@ -154,6 +154,7 @@ def test_the_rows_of_unknown_outcome_come_after_their_writers_and_before_the_nex
     assert found == ["p3", "p2", "p1", "p0", "p4", "p5", "p10", "p11"]
 
 
+@pytest.mark.filterwarnings("ignore:.*ended without closing")
 @settings(max_examples=40)
 @given(
     st.lists(

@@ -45,6 +45,11 @@ def test_a_new_session_has_the_pairs_of_an_older_one_those_that_come_later_too(
     assert ids(second) == expected
     assert len(second) == 24
     assert ids(first) == expected
+    second.append(make(24))
+    second.label("p0", "tie", None)
+    assert ids(first) == expected  # it is closed, and its frame stays as it is
+    assert first.frame()["preference"].null_count() == 24
+    expected.append("p24")
     second.journal.close()
     assert sorted(load(tmp_path).frame["pair_id"]) == sorted(expected)
 
