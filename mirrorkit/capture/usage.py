@@ -67,7 +67,7 @@ def usage_of(given: Any, *, is_certain: bool = True, output_tokens: int | None =
         read,
         made,
         cached_input_tokens=_count(field_of(prompt, "cached_tokens")),
-        reasoning_tokens=_count(field_of(completion, "reasoning_tokens")),
+        reasoning_tokens=_reasoning_tokens(completion, made),
         cost_usd=cost_of(field_of(given, "cost")),
         is_bare=prompt is None,
         is_certain=is_certain,
@@ -112,6 +112,12 @@ class StreamUsage:
             return usage
         # LiteLLM says that there was none, or, where the caller asked, nothing: then it may have counted
         return usage_of(self._given, is_certain=False) if was_asked else None
+
+
+def _reasoning_tokens(details: Any, made: int) -> int | None:
+    thought = _count(field_of(details, "reasoning_tokens"))
+    # LiteLLM says of a stream that all was text where nobody said so
+    return None if thought == 0 and field_of(details, "text_tokens") == made else thought
 
 
 def _count(value: Any) -> int | None:

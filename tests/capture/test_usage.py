@@ -71,6 +71,13 @@ def test_no_tokens_of_output_are_true_of_a_blank_answer_only() -> None:
         assert (call.output_tokens == 0) == (text == "")
 
 
+def test_that_nobody_thought_is_known_only_where_somebody_said_so() -> None:
+    for details, known in (({"reasoning_tokens": 0}, 0), ({"reasoning_tokens": 0, "text_tokens": 9}, None)):
+        usage = usage_of({**BARE, "completion_tokens_details": details})
+        assert usage is not None
+        assert usage.reasoning_tokens == known
+
+
 # ------------------------------------------------------------ streams
 
 
