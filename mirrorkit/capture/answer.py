@@ -86,7 +86,7 @@ class Answer:
     @property
     def says_something(self) -> bool:
         """Whether it took tokens to make."""
-        return any(self.texts) or bool(self.tool_calls) or bool(self.reasoning)
+        return any(self.texts) or bool(self.tool_calls or self.reasoning or self.has_media)
 
     def mended(self) -> "Answer":
         """The same with the halves of characters put together, which two chunks may have brought."""

@@ -106,8 +106,8 @@ class ChatAnswer:
         Of a stream with nothing in it LiteLLM makes one chunk, which says that it stopped.
         """
         answer = self.read(usage)
-        was_said = answer.says_something or answer.has_media or usage is not None
-        if was_said or self._has_provider or answer.finish_reason not in (None, "stop"):
+        was_said = answer.says_something or usage is not None or self._has_provider
+        if was_said or answer.finish_reason not in (None, "stop"):
             return answer
         return Answer(model=answer.model, failure=EmptyStream())
 

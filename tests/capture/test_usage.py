@@ -176,3 +176,19 @@ def test_a_count_of_litellms_is_an_estimate(provider: str, usage: Any, source: s
     )
     answer._hidden_params = {"custom_llm_provider": provider, "litellm_model_name": f"{provider}/m"}
     assert call_of(Watch({}).answered(answer)).usage_source == source
+
+
+def test_a_count_of_a_request_with_images_is_the_providers_where_nothing_speaks_against_it() -> None:
+    """What LiteLLM counts for an image depends on the image, which is not fetched to see."""
+    image = {"type": "image_url", "image_url": {"url": "https://host/a.png"}}
+    asked = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}]
+    for text, source in (("Hi there.", "provider"), ("Hi there, you.", "estimated")):
+        usage = {
+            "prompt_tokens": 300,
+            "completion_tokens": litellm.token_counter("gpt-4o", text="Hi there, you."),
+        }
+        watch = Watch({})
+        watch.chunk(chunk(text))
+        watch.chunk(chunk(usage=usage))
+        seen = watch.streamed(SimpleNamespace())
+        assert Pricer(lambda _id, _model: {}).call(seen, asked, None, "completion").usage_source == source

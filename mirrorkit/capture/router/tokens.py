@@ -42,6 +42,8 @@ def estimated_usage(
         call_type: as LiteLLM names it; an embedding makes no tokens.
     """
     model = _tokenizer(model)
+    if answer.has_media:
+        return None
     try:
         read = _prompt_tokens(model, payload, params, call_type == "completion")
         thought = _text_tokens(model, answer.reasoning)
@@ -51,21 +53,6 @@ def estimated_usage(
     if not read:
         return None
     return Usage(read, made, reasoning_tokens=thought or None, source="estimated")
-
-
-def spare_images(stream: Any) -> None:
-    """Keep LiteLLM from fetching the images of a silent stream to measure them, when it counts at its end.
-
-    It does so where a provider tells no tokens, for each image that is to be looked at in detail. The request
-    has been sent by now, and its messages are a copy of our own.
-    """
-    messages = field_of(stream, "messages")
-    for message in messages if isinstance(messages, list) else ():
-        content = field_of(message, "content")
-        for part in content if isinstance(content, list) else ():
-            image = field_of(part, "image_url")
-            if isinstance(image, dict) and image.get("detail") == "high":
-                image["detail"] = "auto"
 
 
 def is_litellms_count(
@@ -90,6 +77,8 @@ def is_litellms_count(
             # which it counts as it pleases
             words = ""
         messages, images = _without_images(messages)
+        if images and not (streamed and words):
+            return False
         for model in {_tokenizer(name) for name in ("", *models)}:
             # LiteLLM has measured the images, and had to fetch them
             read = usage.input_tokens if images else litellm.token_counter(model=model, messages=messages)
@@ -97,6 +86,21 @@ def is_litellms_count(
             if (read, made) == (usage.input_tokens, usage.output_tokens):
                 return True
     return False
+
+
+def spare_images(stream: Any) -> None:
+    """Keep LiteLLM from fetching the images of a silent stream to measure them, when it counts at its end.
+
+    It does so where a provider tells no tokens, for each image that is to be looked at in detail. The request
+    has been sent by now, and its messages are a copy of our own.
+    """
+    messages = field_of(stream, "messages")
+    for message in messages if isinstance(messages, list) else ():
+        content = field_of(message, "content")
+        for part in content if isinstance(content, list) else ():
+            image = field_of(part, "image_url")
+            if isinstance(image, dict) and image.get("detail") == "high":
+                image["detail"] = "auto"
 
 
 def _as_litellms_messages(payload: Any, params: Mapping[str, Any]) -> Any:
@@ -123,13 +127,15 @@ def _text_tokens(model: str, text: str) -> int:
 
 
 def _prompt_tokens(model: str, payload: Any, params: Mapping[str, Any], is_chat: bool) -> int:
-    tools = params.get("tools")
+    tools = [
+        *(params.get("tools") or ()),
+        *({"type": "function", "function": each} for each in params.get("functions") or ()),
+    ]
     if is_chat:
-        functions = [{"type": "function", "function": each} for each in params.get("functions") or ()]
         messages, images = _without_images(payload)
-        tools = [*(tools or ()), *functions] or None
-        read = litellm.token_counter(model=model, messages=messages, tools=tools)
-        return int(read) + images * _IMAGE_TOKENS
+        with suppress(Exception):  # as it does for tools that it does not know
+            read = litellm.token_counter(model=model, messages=messages, tools=tools or None)
+            return int(read) + images * _IMAGE_TOKENS
     parts = list(_parts([payload, params.get("system"), params.get("instructions")]))
     if tools:
         parts.append(json.dumps(tools, default=str))

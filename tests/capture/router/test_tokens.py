@@ -57,6 +57,18 @@ def test_a_prompt_with_other_media_is_unknown(kind: str) -> None:
     assert estimated_usage(SAID, "gpt-4o", user({"type": kind}), {}, "completion") is None
 
 
+def test_an_answer_with_an_image_is_unknown() -> None:
+    assert estimated_usage(Answer(has_media=True), "gpt-4o", user(), {}, "completion") is None
+
+
+def test_what_litellm_cannot_count_is_counted_by_its_texts() -> None:
+    custom = {"id": "a", "type": "custom", "custom": {"name": "shell", "input": "ls -l"}}
+    messages = [{"role": "user", "content": QUESTION}, {"role": "assistant", "tool_calls": [custom]}]
+    with pytest.raises(Exception, match="function"):
+        litellm.token_counter("gpt-4o", messages=messages)
+    assert estimate(messages).input_tokens > litellm.token_counter("gpt-4o", text=QUESTION)
+
+
 @pytest.mark.parametrize("model", ["ollama/llama3", "meta-llama/Llama-2-7b", "command-r"])
 def test_no_tokenizer_is_fetched(model: str, monkeypatch: Any) -> None:
     asked: list[Any] = []
