@@ -19,8 +19,12 @@ from mirrorkit.capture.usage import Usage, usage_of
 from mirrorkit.records import Call, Status
 
 _TIMEOUTS = (litellm.Timeout, asyncio.TimeoutError, TimeoutError)
-# whose usage LiteLLM passes on as it came, or leaves out
-_COUNTING = frozenset({"openai", "azure", "azure_ai", "anthropic"})
+NEVER_COUNT = frozenset(
+    ("a2a", "a2a_agent", "langflow", "langgraph", "petals", "predibase", "replicate", "sagemaker")
+)
+"""Providers that tell no tokens: all counts of their answers are LiteLLM's."""
+SOMETIMES_COUNT = frozenset(("bedrock", "databricks", "ollama", "ollama_chat"))
+"""Providers of whose whole answers LiteLLM counts the tokens where they give none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,9 @@ class Pricer:
         if call_type != "embedding" and not usage.output_tokens and seen.answer.says_something:
             return False
         provider = seen.provider or _provider(seen.litellm_model)
-        is_certain = usage.is_certain if seen.streamed else provider in _counting_providers()
+        if provider in NEVER_COUNT:
+            return False
+        is_certain = usage.is_certain if seen.streamed else provider not in SOMETIMES_COUNT
         if is_certain or not usage.is_bare:
             return True
         names = (seen.answer.model, seen.litellm_model, self._base_model(seen))
@@ -224,10 +230,6 @@ def _as_litellms(usage: Usage) -> litellm.Usage:
         # they have a price of their own
         prompt_tokens_details={"cached_tokens": usage.cached_input_tokens or 0},
     )
-
-
-def _counting_providers() -> frozenset[str]:
-    return _COUNTING | frozenset(litellm.openai_compatible_providers)
 
 
 def is_timeout(error: BaseException) -> bool:

@@ -1,5 +1,7 @@
 """Tokens have one order of sources: the provider's count, an estimate that says so, nothing."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,7 +9,7 @@ import litellm
 import pytest
 from litellm.types.utils import UnreportedUsage
 
-from mirrorkit.capture.observe import Pricer, Seen
+from mirrorkit.capture.observe import NEVER_COUNT, SOMETIMES_COUNT, Pricer, Seen
 from mirrorkit.capture.usage import StreamUsage, usage_of
 from mirrorkit.capture.watch import Watch
 from mirrorkit.records import Call
@@ -162,12 +164,12 @@ def test_what_the_caller_does_to_a_usage_later_does_not_show() -> None:
     ("provider", "usage", "source"),
     [
         ("ollama_chat", MADE_UP, "estimated"),
-        ("replicate", MADE_UP, "estimated"),
+        ("replicate", BARE, "estimated"),
         ("ollama_chat", BARE, "provider"),
         ("ollama_chat", {**MADE_UP, "prompt_tokens_details": {"cached_tokens": 0}}, "provider"),
-        # what these do not count is left out
+        # what these do not count is left out, so that a count like LiteLLM's is their own
         ("openai", MADE_UP, "provider"),
-        ("hosted_vllm", MADE_UP, "provider"),
+        ("mistral", MADE_UP, "provider"),
     ],
 )
 def test_a_count_of_litellms_is_an_estimate(provider: str, usage: Any, source: str) -> None:
@@ -192,3 +194,26 @@ def test_a_count_of_a_request_with_images_is_the_providers_where_nothing_speaks_
         watch.chunk(chunk(usage=usage))
         seen = watch.streamed(SimpleNamespace())
         assert Pricer(lambda _id, _model: {}).call(seen, asked, None, "completion").usage_source == source
+
+
+# count what is embedded, spoken, compacted or limited, but no chat answer that lacks its usage
+OTHERS = frozenset(
+    {
+        *("anthropic", "azure_ai", "cohere", "deprecated_providers", "huggingface"),
+        *("openai", "openai_like", "triton", "vertex_ai"),
+    }
+)
+
+
+def test_every_provider_of_litellms_that_counts_for_itself_is_known() -> None:
+    llms = Path(litellm.__file__).parent / "llms"
+    counts = re.compile(r"token_counter\(|\b(?:encoding|tokenizer)\.encode\(")
+    found = {
+        path.relative_to(llms).parts[0]
+        for path in llms.rglob("*.py")
+        if "Usage(" in (text := path.read_text(encoding="utf-8")) and counts.search(text)
+    }
+    assert found
+    assert found <= NEVER_COUNT | SOMETIMES_COUNT | OTHERS
+    known = {provider.value for provider in litellm.LlmProviders}
+    assert known >= NEVER_COUNT | SOMETIMES_COUNT

@@ -18,7 +18,7 @@ _MEDIA = ("audio", "document", "file", "input_audio", "input_file", "video", "vi
 # what is for the provider, and is not read by the model
 _NO_TEXT = ("cache_control", "call_id", "id", "role", "status", "tool_call_id", "tool_use_id", "type")
 # LiteLLM would fetch the tokenizers of these
-_FETCHED = ("command-r", "llama")
+_FETCHED = ("command-r", "llama", "replicate")
 
 
 COUNTED = ("tools", "functions", "system", "instructions")

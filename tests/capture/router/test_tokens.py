@@ -4,9 +4,10 @@ from typing import Any
 
 import litellm
 import pytest
+from litellm.utils import huggingface_tokenizer_kind
 
 from mirrorkit.capture.answer import Answer
-from mirrorkit.capture.router.tokens import estimated_usage
+from mirrorkit.capture.router.tokens import _tokenizer, estimated_usage
 from mirrorkit.capture.usage import Usage
 
 SAID = Answer(("On its way.",))
@@ -69,7 +70,7 @@ def test_what_litellm_cannot_count_is_counted_by_its_texts() -> None:
     assert estimate(messages).input_tokens > litellm.token_counter("gpt-4o", text=QUESTION)
 
 
-@pytest.mark.parametrize("model", ["ollama/llama3", "meta-llama/Llama-2-7b", "command-r"])
+@pytest.mark.parametrize("model", ["ollama/llama3", "meta-llama/Llama-2-7b", "command-r", "replicate/x"])
 def test_no_tokenizer_is_fetched(model: str, monkeypatch: Any) -> None:
     asked: list[Any] = []
     monkeypatch.setattr("socket.getaddrinfo", lambda *where, **_: asked.append(where))
@@ -103,3 +104,9 @@ def test_what_cannot_be_counted_is_unknown(payload: Any) -> None:
     for call_type in ("completion", "responses"):
         usage = estimated_usage(SAID, "gpt-4o", payload, {}, call_type)
         assert usage is None or usage.input_tokens > 0
+
+
+def test_litellm_would_fetch_the_tokenizer_of_no_other_model() -> None:
+    at_hand = (None, "anthropic", "deepseek")
+    names = [*litellm.model_cost, *litellm.cohere_models, *litellm.replicate_models]
+    assert {huggingface_tokenizer_kind(_tokenizer(name)) for name in names} <= set(at_hand)
