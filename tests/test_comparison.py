@@ -65,7 +65,7 @@ def test_a_terminal_gets_numbers_with_units_in_at_most_100_columns() -> None:
 
 
 def test_what_is_said_comes_in_the_order_of_its_weight() -> None:
-    seen = repr(compare(frame(250)))
+    seen = repr(compare(frame(250).with_columns(lag_s=0.25)))
     order = (
         "250 pairs",
         "KEEP COLLECTING",

@@ -27,6 +27,8 @@ KURTOSIS = 10
 """So are ratios whose logarithms have an excess kurtosis beyond this: a few pairs carry their spread."""
 APART = 1.1
 """So are two kinds of ratio that differ by more than this factor."""
+TOGETHER = 0.1
+"""Calls that are sent within this share of a primary's latency are sent together."""
 OVERHEAD = 0.2
 """So is a share of the latency that LiteLLM itself took."""
 
@@ -362,12 +364,13 @@ def _answering(pairs: pl.DataFrame) -> str:
 
 
 def _sending(pairs: pl.DataFrame) -> Iterator[tuple[int, str]]:
-    """How much later the silent call was sent, and what this process itself cost."""
-    lag = _finite(pairs["lag_s"])
-    if len(lag):
+    """How far apart the two calls were sent, and what this process itself cost."""
+    lag, latency = _median(_finite(pairs["lag_s"])), _median(_finite(pairs["primary_latency_s"]))
+    # in a batch they are sent together, and the one waits for the other's few milliseconds
+    if lag is not None and latency is not None and lag > TOGETHER * latency:
         yield (
             7,
-            f"the silent call was sent {wording.quantity(_median(lag), 's')} after the primary (median): the "
+            f"the silent call was sent {wording.quantity(lag, 's')} after the primary (median): the "
             "two sides did not see the provider at the same moment.",
         )
     for side in SIDES:

@@ -160,7 +160,8 @@ def _facts(rows: str, head: str = "") -> str:
 
 
 def _side_row(pairs: pl.DataFrame, arm: str, side: str) -> str:
-    lag = _known(pairs["lag_s"], f"{_median(pairs['lag_s'])} after the primary")
+    apart = pairs["lag_s"].abs()
+    lag = _known(apart, f"{_median(apart)} apart from the primary")
     return _row(
         wording.name(arm),
         side,

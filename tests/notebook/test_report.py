@@ -83,7 +83,7 @@ def test_it_says_what_was_measured_and_when(page: str) -> None:
         "2026-11-02 23:30 to 2026-11-03 00:09 UTC",
         "big-2026 (40)",
         "error (40)",
-        "0.250 s after the primary",
+        "0.250 s apart from the primary",
         "mirrorkit 0",
         "polars ",
         "litellm ",
@@ -186,7 +186,7 @@ def test_what_is_unknown_is_not_none() -> None:
     for what in ("requests", "requests started", "streams"):
         assert f'<th scope="row">{what}</th><td>unknown</td>' in facts
     assert "<td>unknown</td><td>–</td></tr>" in facts
-    assert "after the primary" not in facts
+    assert "apart from the primary" not in facts
 
 
 def test_it_says_of_how_many_pairs_something_is_unknown() -> None:
@@ -197,7 +197,7 @@ def test_it_says_of_how_many_pairs_something_is_unknown() -> None:
     page = report.page(compare(pairs), title="x")
     assert "<td>37 (3 unknown)</td>" in page
     assert "<td>0 pairs (3 unknown)</td>" in page
-    assert "<td>0.250 s after the primary (3 unknown)</td>" in page
+    assert "<td>0.250 s apart from the primary (3 unknown)</td>" in page
 
 
 def test_a_title_is_a_text_in_which_nothing_hides() -> None:
