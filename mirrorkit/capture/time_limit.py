@@ -23,7 +23,7 @@ class Knows(Protocol):
 
 
 def limit_of(
-    policy: Policy, router: Knows, group: str, kwargs: Mapping[str, Any], primary_s: float | None
+    policy: Policy, known: Knows, group: str, kwargs: Mapping[str, Any], primary_s: float | None
 ) -> tuple[float, bool]:
     """The seconds that a silent call may take, retries included, and whether an attempt may take as many.
 
@@ -36,8 +36,8 @@ def limit_of(
     # an httpx.Timeout has a limit for each read
     asked = (getattr(kwargs.get(name), "read", kwargs.get(name)) for name in _TIMEOUTS)
     told = (float(each) for each in asked if isinstance(each, int | float) and not isinstance(each, bool))
-    attempt_s = next((each for each in told if each > 0), None) or router.timeout_s(group)
+    attempt_s = next((each for each in told if each > 0), None) or known.timeout_s(group)
     if attempt_s is not None:
-        retries = router.retries(group) if policy.silent_retries is None else policy.silent_retries
+        retries = known.retries(group) if policy.silent_retries is None else policy.silent_retries
         return attempt_s * (1 + retries) + _BACK_OFF_S * retries, False
     return max(_DEFAULT_S, _TIMES_THE_PRIMARY * (primary_s or 0.0)), True
