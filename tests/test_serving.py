@@ -34,16 +34,13 @@ from fastapi import FastAPI
 
 router = litellm.Router(model_list=MODELS)
 
-
 @asynccontextmanager
-async def lifespan(app):  # in each worker, after the fork
+async def lifespan(app):  # a session for each worker, on one journal
     app.state.session = mk.MirrorSession(router, journal=JOURNAL)
     yield
     await app.state.session.aclose(timeout_s=10)
 
-
 app = FastAPI(lifespan=lifespan)
-
 
 @app.post("/chat")
 async def chat(messages: list[dict]) -> str:
@@ -148,7 +145,8 @@ class Load:
 
         def busy() -> set[int]:
             given = Counter(answer.worker for answer in self.answers)
-            return {worker for worker, many in given.items() if many >= 15 and worker not in without}
+            # where there is little to do, one of them does nearly all of it
+            return {worker for worker, many in given.items() if many >= 5 and worker not in without}
 
         with self._heard:
             assert self._heard.wait_for(lambda: len(busy()) >= count, PATIENCE_S)
@@ -169,7 +167,7 @@ class Load:
             with contextlib.suppress(OSError, HTTPException):
                 self._ask(client, next(self._numbers))
             # a little rest, for servers that start meanwhile
-            self._stopped.wait(0.15)
+            self._stopped.wait(0.1)
 
     def _ask(self, client: int, number: int) -> None:
         body = json.dumps([{"role": "user", "content": f"Where is parcel {number}?"}])
@@ -228,7 +226,7 @@ def free_port() -> int:
 def sim() -> Iterator[Simulator]:
     """The silent model takes its time, so that some of its calls are always under way."""
     fast = SimulatedModel("gpt-4o", ttft_s=0.02, token_s=0.0001, words=8)
-    slow = SimulatedModel("gpt-4o-mini", ttft_s=0.4, token_s=0.0001, words=8)
+    slow = SimulatedModel("gpt-4o-mini", ttft_s=0.8, token_s=0.0001, words=8)
     with Simulator([fast, slow]) as simulator:
         yield simulator
 
@@ -299,7 +297,8 @@ def test_a_worker_that_is_killed_leaves_a_row_of_each_request_and_the_others_go_
 ) -> None:
     with serve(server, documented(isolation)) as running, Load(running.port) as load:
         first = load.workers(2)
-        killed = min(first)
+        # its silent calls take their time
+        killed = load.answers[-1].worker
         os.kill(killed, signal.SIGKILL)
         load.workers(1, without=first)
         # while the others write
