@@ -27,7 +27,6 @@ PATIENCE_S = 90
 README = (Path(__file__).parent.parent / "README.md").read_text()
 IN_LIFESPAN = """
 from contextlib import asynccontextmanager
-
 import litellm
 import mirrorkit as mk
 from fastapi import FastAPI
@@ -44,8 +43,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/chat")
 async def chat(messages: list[dict]) -> str:
-    answer = await app.state.session.acompletion("chat", messages)
-    return answer.choices[0].message.content
+    return (await app.state.session.acompletion("chat", messages)).choices[0].message.content
 """
 AT_IMPORT = """
 import mirrorkit as mk
