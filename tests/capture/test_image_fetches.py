@@ -13,6 +13,8 @@ import mirrorkit as mk
 from mirrorkit.capture.router.tokens import spare_images
 from mirrorkit.simulator import Reply
 
+pytestmark = pytest.mark.slow
+
 
 class Gallery:
     """A server of images that counts how often it is asked."""

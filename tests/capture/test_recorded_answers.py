@@ -11,6 +11,8 @@ import mirrorkit as mk
 from mirrorkit.simulator import Reply, Simulator
 from provider_shapes import ASKED, MODELS, ask, deployments, exists, simulator
 
+pytestmark = pytest.mark.slow
+
 HEAD = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o"}
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
 

@@ -10,6 +10,8 @@ import mirrorkit as mk
 from mirrorkit.simulator import Reply, Simulator
 from provider_shapes import MODELS, ask, deployments, exists, simulator
 
+pytestmark = pytest.mark.slow
+
 COUNTS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "cost_usd")
 
 

@@ -7,6 +7,8 @@ import pytest
 import mirrorkit as mk
 from mirrorkit.simulator import Reply
 
+pytestmark = pytest.mark.slow
+
 JSON = '{"parcel": 7}'
 ASKED = {"response_format": {"type": "json_object"}}
 BLANK, CALL = Reply(text=""), Reply(tool_calls=[{"name": "track", "arguments": {"parcel": 7}}])

@@ -21,6 +21,8 @@ from mirrorkit.store.files import ESSENTIAL
 from mirrorkit.store.frame import FrameStore
 from mirrorkit.store.journal import Journal
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Pair]
 KINDS = ("parquet", "csv", "jsonl", "notes", "lock", "begun", "ended", "unknown")
 bounded = settings(
