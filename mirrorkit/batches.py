@@ -20,8 +20,6 @@ from mirrorkit.capture.router.adapter import CallType
 from mirrorkit.errors import MirrorWarning
 from mirrorkit.notebook.progress import progress as progress_bar
 
-_TICK_S = 1.0
-
 
 class Batches(ABC):
     """What a session does with many requests."""
@@ -64,7 +62,7 @@ class Batches(ABC):
         Raises:
             ConfigError: the requests cannot be read, or name a model group that the Router has not got.
         """
-        asked, patience = self._asked(requests, model, column, params, concurrency), self._patience()
+        asked, answers = self._asked(requests, model, column, params, concurrency)
         with progress_bar(len(asked), "mirroring", progress) as show, self._mirror.dispatcher.hurry():
             try:
                 run_all(
@@ -72,16 +70,14 @@ class Batches(ABC):
                     lambda kwargs, hear: self._call("completion", kwargs, hear),
                     concurrency,
                     show,
-                    self._answers,
-                    patience,
+                    answers,
+                    self._patience(),
                     self._batch_workers,
                 )
-                while not self._mirror.dispatcher.drain(_TICK_S) and not patience.is_over:
-                    pass
             except BaseException:
                 self.cancel()
                 raise
-        return self._answered()
+        return self._answered(answers)
 
     async def arun(
         self,
@@ -94,7 +90,7 @@ class Batches(ABC):
         **params: Any,
     ) -> list[Any]:
         """The same, awaiting, on the running loop; see `run`."""
-        asked, patience = self._asked(requests, model, column, params, concurrency), self._patience()
+        asked, answers = self._asked(requests, model, column, params, concurrency)
         with progress_bar(len(asked), "mirroring", progress) as show, self._mirror.dispatcher.hurry():
             try:
                 await arun_all(
@@ -102,15 +98,13 @@ class Batches(ABC):
                     lambda kwargs, hear: self._acall("completion", kwargs, hear),
                     concurrency,
                     show,
-                    self._answers,
-                    patience,
+                    answers,
+                    self._patience(),
                 )
-                while not await self.adrain(_TICK_S) and not patience.is_over:
-                    pass
             except BaseException:
                 self.cancel()
                 raise
-        return self._answered()
+        return self._answered(answers)
 
     @property
     def answers(self) -> list[Any]:
@@ -124,20 +118,22 @@ class Batches(ABC):
         column: str | None,
         params: Mapping[str, Any],
         concurrency: int,
-    ) -> list[dict[str, Any]]:
+    ) -> tuple[list[dict[str, Any]], list[Any]]:
+        """The requests, and a place for the answer of each."""
         self._check_ready(concurrency)
-        asked = read_requests(requests, model or self._mirror.only_primary(), column, params)
+        asked = read_requests(requests, model or self._mirror.arms.only_primary(), column, params)
         for group in {each["model"] for each in asked if isinstance(each["model"], str)}:
             self._mirror.check_group(group)
-        self._answers = [None] * len(asked)
-        return asked
+        # of its own, as several may run at once
+        answers = self._answers = [None] * len(asked)
+        return asked, answers
 
     def _patience(self) -> Patience:
         return Patience(self._mirror.dispatcher, PATIENCE_S)
 
-    def _answered(self) -> list[Any]:
+    def _answered(self, answers: list[Any]) -> list[Any]:
         """The answers of a batch, with a word where it has come to nothing or not to its end."""
-        answers, left = self._answers, self._mirror.dispatcher.under_way
+        left = self._mirror.dispatcher.under_way
         if (failure := failure_of(answers)) is not None:
             why = self._mirror.recorder.scrubber.error(f"{type(failure).__name__}: {failure}")
             many = f"{len(answers):,} of {len(answers):,} primaries failed: {why}"

@@ -278,14 +278,14 @@ class MirrorSession(RouterCalls, Judging, Batches, Watching):
         self._mirror.streams.sweep()
         if self._mirror.dispatcher.blocks() and loops.nests():
             return loops.run_nested(self.adrain(timeout_s))
-        return self._mirror.dispatcher.drain(timeout_s)
+        return self._mirror.drain(timeout_s)
 
     async def adrain(self, timeout_s: float | None = None) -> bool:
         """The same, awaiting."""
         if not self._is_own():
             return True
         self._mirror.streams.sweep()
-        return await self._mirror.dispatcher.adrain(timeout_s)
+        return await self._mirror.adrain(timeout_s)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Finish the mirrors under way and give the Router its settings back; frame and compare stay.

@@ -111,6 +111,85 @@ def test_the_answers_of_an_interrupted_batch_can_be_had_and_what_was_not_sent_is
     assert session.frame["primary_status"].to_list() == ["ok", "ok", "cancelled"]
 
 
+def test_batches_that_run_at_once_give_each_its_own_answers(models: Any) -> None:
+    async def main() -> tuple[list[Any], list[Any]]:
+        async with mk.MirrorSession(models, silent_model="next") as session:
+            runs = [session.arun([f"Parcel {n}"] * n, progress=False) for n in (1, 3)]
+            one, three = await asyncio.gather(*runs)
+            return one, three
+
+    one, three = asyncio.run(main())
+    assert (len(one), len(three)) == (1, 3)
+    assert None not in [*one, *three]
+
+
+@pytest.mark.parametrize("after", range(0, 14, 2))
+def test_a_batch_that_is_cancelled_at_any_step_leaves_a_row_for_each_mirror(models: Any, after: int) -> None:
+    async def main(session: Any) -> None:
+        running = asyncio.create_task(session.arun(["Hi"] * 6, concurrency=4, progress=False))
+        for _ in range(after):
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert await session.adrain(60)
+
+    with mk.MirrorSession(models, silent_model="next", seed=1) as session:
+        asyncio.run(main(session))
+        funnel, frame = session.funnel, session.frame
+        assert funnel.under_way == 0
+        assert frame.height == funnel.mirrored
+        # nothing that was given up keeps later pairs from being compared
+        session.completion("chat", MESSAGES)
+        session.drain(60)
+        assert session.complete_before > session.frame["started_at"].max()
+
+
+def test_a_close_amid_a_batch_leaves_a_row_for_each_mirror(sim: Any, models: Any) -> None:
+    session = mk.MirrorSession(models, silent_model="next")
+    with sim.hold("gpt-4o") as hold:
+        runner = threading.Thread(target=run_in_thread, args=(session, 3))
+        runner.start()
+        hold.wait_for(3)
+        assert session.drain(0.3) is False
+        session.close(timeout_s=0.3)
+        hold.release()
+        runner.join(60)
+    frame = session.frame
+    assert frame.height == session.funnel.mirrored == 3
+    assert set(frame["primary_status"]) == {"unknown"}
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_nothing_is_sent_once_a_session_is_closed(
+    sim: Any, models: Any, drive: Any, tmp_path: Any, journal: bool
+) -> None:
+    options = {"journal": tmp_path} if journal else {}
+    for _ in range(3):
+        session = mk.MirrorSession(models, silent_model="next", **options)
+        drive.chat(session)
+        drive.call(session, "close", 0)
+        sent = sim.count("gpt-4o-mini")
+        assert session.funnel.mirrored + session.funnel.cancelled == 1
+        assert session.frame.height >= session.funnel.mirrored
+        drive.chat(mk.MirrorSession(models, silent_model="next", sample=0.0))
+        assert sim.count("gpt-4o-mini") == sent
+
+
+def test_run_works_in_a_cell_whose_loop_has_mirrors_under_way(sim: Any, models: Any) -> None:
+    async def cell(session: Any) -> list[Any]:
+        with sim.hold("gpt-4o-mini") as hold:
+            await session.acompletion("chat", MESSAGES)
+            await session.adrain(0.1)
+            hold.release()
+        return session.run(["Hi"] * 2, progress=False)
+
+    with mk.MirrorSession(models, silent_model="next") as session:
+        assert len(asyncio.run(cell(session))) == 2
+        session.drain(60)
+        assert session.frame.height == 3
+
+
 def test_cancel_drops_what_waits_and_counts_it(sim: Any, models: Any, drive: Any) -> None:
     with sim.hold("gpt-4o-mini") as hold:
         session = mk.MirrorSession(models, silent_model="next", max_in_flight=1)

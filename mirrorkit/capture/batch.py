@@ -107,14 +107,14 @@ class Patience:
         self._since = clock()
 
     def renew(self) -> None:
-        """Wait for as long again, as the last primary has been sent; not where it was over before."""
-        if not self.is_over:
-            self._since = self._clock()
+        """Wait for as long again, as the last primary has been sent."""
+        self._since = self._clock()
 
     @property
     def is_over(self) -> bool:
         """Whether to wait no more."""
-        if self._clock() - max(self._since, self._dispatcher.ended_at) <= self._seconds:
+        latest = max(self._since, self._dispatcher.ended_at, self._dispatcher.oldest_at)
+        if self._clock() - latest <= self._seconds:
             return False
         self._dispatcher.give_up()
         return True
@@ -125,13 +125,20 @@ class Progress:
 
     def __init__(self) -> None:
         self._done = itertools.count(1)
+        self._pairs: list[Future[None]] = []
         self.finished = 0
+
+    @property
+    def waited_for(self) -> list["Future[None]"]:
+        """What is done once the pairs are there that are missing."""
+        return [pairs for pairs in tuple(self._pairs) if not pairs.done()]
 
     def request(self, pairs: "Future[None] | None") -> None:
         """A request was answered; its pairs, if it has any, are there once this is done."""
         if pairs is None:
             self._step()
         else:
+            self._pairs.append(pairs)
             pairs.add_done_callback(lambda _: self._step())
 
     def _step(self) -> None:
@@ -172,7 +179,7 @@ def run_all(
         try:
             answer = call(requests[turn], mirrored.append)
             results[turn] = list(answer) if is_stream(answer) else answer
-        except Exception as error:
+        except BaseException as error:  # of a primary: no interrupt comes to this thread
             results[turn] = error
         pairs = mirrored[0] if mirrored else None
         progress.request(pairs)
@@ -194,6 +201,9 @@ def run_all(
         stopped = True
     if patience is not None:
         patience.renew()
+    while (left := progress.waited_for) and not (patience and patience.is_over):
+        wait(left, timeout=_TICK_S)
+        show(progress.finished)
     show(progress.finished)
 
 
@@ -224,7 +234,10 @@ async def arun_all(
         try:
             answer = await call(requests[turn], mirrored.append)
             results[turn] = [chunk async for chunk in answer] if is_stream(answer) else answer
-        except Exception as error:
+        except BaseException as error:
+            task = asyncio.current_task()
+            if not isinstance(error, Exception) and (task is None or task.cancelling()):
+                raise
             results[turn] = error
         progress.request(mirrored[0] if mirrored else None)
         if not mirrored or mirrored[0].done():
@@ -246,6 +259,9 @@ async def arun_all(
             task.cancel()
     if patience is not None:
         patience.renew()
+    while (left := progress.waited_for) and not (patience and patience.is_over):
+        await asyncio.wait([asyncio.wrap_future(pairs) for pairs in left], timeout=_TICK_S)
+        show(progress.finished)
     show(progress.finished)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import contextvars
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from mirrorkit.capture.alarm import Alarm
 from mirrorkit.capture.background import Background
 from mirrorkit.capture.deadline import Deadline
 from mirrorkit.capture.jobs import HasRoom, Held, Job
-from mirrorkit.capture.lifetime import calling
+from mirrorkit.capture.lifetime import calling, hold_imports_at_exit
 from mirrorkit.capture.line import Line
 from mirrorkit.capture.loop_state import is_ending, running_loop
 from mirrorkit.capture.pace import Pace
@@ -23,8 +22,6 @@ from mirrorkit.capture.threads import Threads
 from mirrorkit.errors import LoopRunning
 
 _TICK_S = 0.2
-_QUIET_AT_EXIT_S = 5.0
-"""Seconds that the end of a program waits before it says what for."""
 _GRACE_S = 2.0
 """Seconds that a call which is past its limit has to end by itself."""
 _LONG_PAUSE_S = 30.0
@@ -77,6 +74,11 @@ class Dispatcher:
     def under_way(self) -> int:
         """How many jobs wait or run."""
         return len(self._held)
+
+    @property
+    def oldest_at(self) -> float:
+        """When the oldest job under way was taken, in monotonic seconds; 0 if there is none."""
+        return min((held.at for held in tuple(self._held)), default=0.0)
 
     @contextlib.contextmanager
     def hurry(self) -> Iterator[None]:
@@ -173,7 +175,11 @@ class Dispatcher:
             due = [held for held in self._held if held.deadline <= now]
             rest = min((held.deadline for held in self._held if held.deadline > now), default=None)
         for held in due:
-            self._abandon(held, held.job.expire)
+            if held.task is None or held.moved:
+                self._abandon(held, held.job.expire)
+            elif not held.begun:
+                self._rescue_one(held)
+            # else its loop has a time-out for it, which counts only while the loop turns
         if rest is not None and rest < float("inf"):
             with contextlib.suppress(RuntimeError):
                 self._deadlines.set(rest - now)
@@ -185,7 +191,9 @@ class Dispatcher:
                 return
             held.moved = True
             task = held.task
-        if task is not None and not task.done():
+        if task is None:
+            hold_imports_at_exit()
+        elif not task.done():
             with contextlib.suppress(RuntimeError):  # its loop is closed
                 task.get_loop().call_soon_threadsafe(task.cancel)
         record()
@@ -333,11 +341,14 @@ class Dispatcher:
                 if not held.started:
                     held.loop = None
                     continue
-                task = held.task
-                self._to_thread(held)
-                if task is not None and not loop.is_closed():
-                    # should the loop run again, the task must not call a second time
-                    loop.call_soon_threadsafe(task.cancel)
+                self._rescue_one(held)
+
+    def _rescue_one(self, held: Held) -> None:
+        task = held.task
+        self._to_thread(held)
+        if task is not None and not task.get_loop().is_closed():
+            # should the loop run again, the task must not call a second time
+            task.get_loop().call_soon_threadsafe(task.cancel)
 
     def _waiter(self) -> "Future[None]":
         waiter: Future[None] = Future()
@@ -431,19 +442,3 @@ class Dispatcher:
             self._deadlines.clear()
             if not self._waiting:
                 self._alarm.clear()
-
-    def finish_at_exit(self, timeout_s: float = 15.0) -> bool:
-        """Finish what is under way when the interpreter ends; whether nothing had to be dropped after all."""
-        try:
-            quiet_s = min(_QUIET_AT_EXIT_S, timeout_s)
-            if not self.drain(quiet_s):
-                sys.stderr.write(
-                    f"mirrorkit: waiting for {self.under_way} silent calls, at most "
-                    f"{timeout_s - quiet_s:.3g} s more; Ctrl-C drops them.\n"
-                )
-                self.drain(timeout_s - quiet_s)
-        except KeyboardInterrupt:
-            pass
-        finished = not self._held
-        self.cancel()
-        return finished

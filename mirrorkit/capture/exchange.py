@@ -57,12 +57,15 @@ class Exchange:
     ) -> None:
         self.asked = asked
         self.is_settled = False
+        self.is_cancelled = False
         self._streams = streams
         self._on_settled = on_settled
         self._on_fault = on_fault
         self._lock = threading.Lock()
         self._stream: Any = None
         self._kwargs, self._metadata = _to_send(asked, kwargs)
+        # a new one when it is sent; until then it may still be given up
+        self.watch = Watch(self._metadata, on_fault)
 
     def sent(self) -> dict[str, Any]:
         """The primary's keywords; its clock starts here."""

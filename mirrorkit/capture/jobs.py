@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol
 
 
@@ -52,12 +53,13 @@ class HasRoom(Protocol):
 class Held:
     """A job under way, where it is to run, and the task that runs it there."""
 
-    __slots__ = ("begun", "deadline", "job", "loop", "made", "moved", "started", "task")
+    __slots__ = ("at", "begun", "deadline", "job", "loop", "made", "moved", "started", "task")
 
     def __init__(self, job: Job, loop: asyncio.AbstractEventLoop | None) -> None:
         self.job = job
         self.loop = loop
         self.task: asyncio.Task[None] | None = None
+        self.at = monotonic()
         self.deadline = float("inf")
         self.started = False
         self.begun = False

@@ -1,12 +1,19 @@
 """What is to be done when the interpreter ends, and in a process that is forked off."""
 
+import _imp
+import atexit
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Protocol
 from weakref import WeakMethod
 
+_QUIET_S = 5.0
+"""Seconds that the end of a program waits before it says what for."""
 _POOL = re.compile(r"polars-\d")
 Hook = WeakMethod[Callable[[], None]]
 
@@ -53,3 +60,50 @@ def calling(hook: Hook) -> Callable[[], None]:
             method()
 
     return call
+
+
+@cache
+def hold_imports_at_exit() -> None:
+    """When the interpreter ends, let no thread begin an import any more.
+
+    A daemon thread whose call was given up may be stopped for good amid an import, as LiteLLM makes some when
+    a call fails, and what is finalized after that, and imports too, would wait for it for ever. By atexit, so
+    that threads which are waited for have ended; private in CPython, which has no public name for it.
+    """
+    atexit.register(_imp.acquire_lock)
+
+
+class EndsInTime(Protocol):
+    """What is waited for when the interpreter ends."""
+
+    @property
+    def under_way(self) -> int:
+        """How many silent calls wait or run."""
+
+    def drain(self, timeout_s: float | None = None) -> bool:
+        """Wait until none does; False if time ran out first."""
+
+    def cancel(self) -> None:
+        """Drop all of them."""
+
+
+def finish(dispatcher: EndsInTime, timeout_s: float) -> bool:
+    """Finish what is under way when the interpreter ends; whether nothing had to be dropped after all.
+
+    Ctrl-C drops it at once.
+    """
+    try:
+        quiet_s = min(_QUIET_S, timeout_s)
+        if not dispatcher.drain(quiet_s):
+            left_s = timeout_s - quiet_s
+            many = "a silent call" if dispatcher.under_way == 1 else f"{dispatcher.under_way:,} silent calls"
+            sys.stderr.write(
+                f"mirrorkit: waiting for {many}, at most {left_s:.3g} s more (exit_timeout_s); Ctrl-C drops "
+                "what is left.\n"
+            )
+            dispatcher.drain(left_s)
+    except KeyboardInterrupt:
+        pass
+    finished = not dispatcher.under_way
+    dispatcher.cancel()
+    return finished

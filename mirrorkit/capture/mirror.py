@@ -7,19 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from time import sleep
 from typing import Any, Literal
 
 from mirrorkit.capture.account import Account
+from mirrorkit.capture.arms import Arms
 from mirrorkit.capture.background import Background
 from mirrorkit.capture.batch import OnMirrored
 from mirrorkit.capture.books import Books
+from mirrorkit.capture.deadline import Deadline
 from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.capture.exchange import Asked, Exchange, request_of
 from mirrorkit.capture.frames import Plan, pack_plan
+from mirrorkit.capture.lifetime import finish
 from mirrorkit.capture.mirrored import MirroredRequest, Services
 from mirrorkit.capture.observe import Pricer, Seen
 from mirrorkit.capture.policy import Policy, Reason
-from mirrorkit.capture.portability import Forwarded, Relation, forwarded, is_unknown, obstacle
+from mirrorkit.capture.portability import obstacle
 from mirrorkit.capture.record import Recorder
 from mirrorkit.capture.remote import Remote
 from mirrorkit.capture.request_ids import RequestIds
@@ -31,13 +35,14 @@ from mirrorkit.capture.snapshot import snapshot
 from mirrorkit.capture.streams import AsyncMirroredStream, MirroredStream, OpenStreams
 from mirrorkit.capture.underway import UnderWay
 from mirrorkit.errors import ConfigError, MirrorError
-from mirrorkit.records import CONTROL, Pair, Request
+from mirrorkit.records import Pair, Request
 
-_HEAD_START = 6
-"""Steps of an event loop within which a silent call that goes first is under way."""
+_HEAD_START, _HEAD_START_S = 6, 0.05
+"""Steps of an event loop, or seconds, within which a silent call that goes first is under way."""
 _HAND_OVER = ""
 """Stands among the arms of a request for the handing over of its silent calls."""
 _WRITING_S = 10.0
+_TICK_S = 0.02
 _DISABLED = "MIRRORKIT_DISABLED"
 Isolation = Literal["shared", "process"]
 
@@ -76,11 +81,13 @@ class Mirror:
         self._under_way = under_way
         self._redact = redact
         self._learn_secrets()
-        self._silent = silent
+        self.arms = Arms(adapter, policy, silent, self.books)
         self._where = where
         self._mute = mute
         self._ids = RequestIds(policy.seed)
         self._is_parents = False
+        self._is_closing = False
+        self._early: set[MirroredRequest] = set()
         self.away = self._child() if isolation == "process" and mute is None else None
         # a child process has room of its own, once it is up
         room = self.away or self.room
@@ -124,7 +131,12 @@ class Mirror:
 
     def cancel(self) -> None:
         """Give up what is under way, here and in the child process, and record that."""
+        # nothing is handed over any more, and what waits to be is counted
+        self._is_closing = True
+        self._services.background.flush(_WRITING_S)
         self.dispatcher.cancel()
+        for mirrored in tuple(self._early):
+            mirrored.settled(Seen("unknown"), None)
         if self.away is not None:
             # what it still does is of no use to anybody
             self.away.kill()
@@ -133,9 +145,31 @@ class Mirror:
 
     def finish_at_exit(self, timeout_s: float) -> None:
         """Finish what is under way when the program ends, within so many seconds."""
-        if not self.dispatcher.finish_at_exit(timeout_s) and self.away is not None:
+        if not finish(self.dispatcher, timeout_s) and self.away is not None:
             self.away.kill()
         self._services.background.flush(_WRITING_S)
+
+    def drain(self, timeout_s: float | None) -> bool:
+        """Wait until nothing is under way, and no pair waits for its primary; False if time ran out."""
+        deadline = Deadline.after(timeout_s)
+        while self.dispatcher.drain(deadline.left_s):
+            if not self._early:
+                return True
+            if deadline.is_over:
+                return False
+            sleep(deadline.within(_TICK_S))
+        return False
+
+    async def adrain(self, timeout_s: float | None) -> bool:
+        """The same, awaiting."""
+        deadline = Deadline.after(timeout_s)
+        while await self.dispatcher.adrain(deadline.left_s):
+            if not self._early:
+                return True
+            if deadline.is_over:
+                return False
+            await asyncio.sleep(deadline.within(_TICK_S))
+        return False
 
     def check_group(self, group: str) -> None:
         """Raise ConfigError if the Router has no such model group, nor falls back from any."""
@@ -162,13 +196,11 @@ class Mirror:
         if exchange is None:
             with self.room.primary():
                 return method(**kwargs)
-        if exchange.mirrored is not None and not self.policy.sends_silent_first(
-            exchange.asked.request.request_id
-        ):
-            self._services.background.do(partial(self._send_early, exchange))
-        elif exchange.mirrored is not None:
-            self._send_early(exchange)
         try:
+            if exchange.mirrored is not None:
+                self._services.background.do(partial(self._send_early, exchange))
+                if self.policy.sends_silent_first(exchange.asked.request.request_id):
+                    exchange.mirrored.sent.wait(_HEAD_START_S)
             answer = method(**exchange.sent())
         except BaseException as error:
             exchange.broke(error)
@@ -196,16 +228,9 @@ class Mirror:
         if exchange is None:
             with self.room.primary():
                 return await method(**kwargs)
-        if exchange.mirrored is not None and not self.policy.sends_silent_first(
-            exchange.asked.request.request_id
-        ):
-            # as soon as the primary is sent and waits
-            loop.call_soon(self._send_early, exchange)
-        elif exchange.mirrored is not None:
-            self._send_early(exchange)
-            for _ in range(_HEAD_START):
-                await asyncio.sleep(0)
         try:
+            if exchange.mirrored is not None:
+                await self._start_early(exchange, loop)
             answer = await method(**exchange.sent())
         except BaseException as error:
             exchange.broke(error)
@@ -279,7 +304,7 @@ class Mirror:
         group = kwargs.get("model")
         metadata = kwargs.get(endpoint.metadata)
         metadata = metadata if isinstance(metadata, Mapping) else {}
-        if not isinstance(group, str) or metadata.get(SILENT_TAG) or not self._may_mirror(group):
+        if not isinstance(group, str) or metadata.get(SILENT_TAG) or not self.arms.may_be(group):
             return "no_silent_model"
         if self.is_off:
             return "paused"
@@ -303,34 +328,6 @@ class Mirror:
         self._under_way.leave(started_at)
         return "filtered"
 
-    def _may_mirror(self, group: str) -> bool:
-        names = {None, group, self.adapter.resolved(group)}
-        return (
-            self.policy.control > 0 or bool(names & self._silent.keys()) or self.adapter.has_silent_models()
-        )
-
-    def most_arms(self) -> int:
-        """How many silent calls one request may make."""
-        return len(self._silent_groups()) + (self.policy.control > 0)
-
-    def _silent_groups(self) -> set[str]:
-        told = {name for names in self._silent.values() for name in names}
-        return told | {name for _, names in self.adapter.silent_models() for name in names}
-
-    def only_primary(self) -> str | None:
-        """The one model group that is no silent one, if there is just one."""
-        primaries = [group for group in self.adapter.groups() if group not in self._silent_groups()]
-        return primaries[0] if len(primaries) == 1 else None
-
-    def arms(self, request: Request, picked: str | None) -> dict[str, str]:
-        """The arms of a settled request: arm → the model group it is sent to."""
-        own = {request.model_group, self.adapter.resolved(request.model_group)}
-        told = [name for key in (None, *sorted(own)) for name in self._silent.get(key, ())]
-        arms = {name: name for name in (*told, *self.adapter.targets(picked)) if name not in own}
-        if self.policy.controls(request.request_id):
-            arms[CONTROL] = request.model_group
-        return arms
-
     def _prepare(self, exchange: Exchange, on_mirrored: OnMirrored) -> None:
         """Make the silent calls of a request whose primary is yet to be sent, unless that one decides."""
         exchange.on_mirrored, asked = on_mirrored, exchange.asked
@@ -342,6 +339,7 @@ class Mirror:
             mirrored = self._mirrored(asked, deployments)
             if isinstance(mirrored, MirroredRequest):
                 exchange.mirrored = self._announced(exchange, mirrored)
+                self._early.add(mirrored)
 
     def _announced(self, exchange: Exchange, mirrored: MirroredRequest) -> MirroredRequest:
         """A request is under way until its silent calls are handed over too."""
@@ -350,10 +348,32 @@ class Mirror:
             exchange.on_mirrored(mirrored.ended)
         return mirrored
 
+    def _mirrored(self, asked: Asked, deployments: Sequence[str]) -> MirroredRequest | Reason:
+        arms = self.arms.of(asked, deployments)
+        if isinstance(arms, str):
+            return arms
+        return MirroredRequest(self._services, asked, arms, self._recorder)
+
+    async def _start_early(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> None:
+        """Have silent calls sent before their primary, or as soon as that is sent and waits."""
+        background, goes_first = self._services.background, self.policy.sends_silent_first
+        is_first = goes_first(exchange.asked.request.request_id)
+        if self._services.begin is not None:
+            # writing to a disk may take its time
+            background.do(partial(self._send_early, exchange))
+            if is_first:
+                await background.aflush(_HEAD_START_S)
+        elif is_first:
+            self._send_early(exchange)
+        else:
+            loop.call_soon(self._send_early, exchange)
+        for _ in range(_HEAD_START if is_first else 0):
+            await asyncio.sleep(0)
+
     def _send_early(self, exchange: Exchange) -> None:
-        """Hand over silent calls whose primary has not settled."""
+        """Hand over silent calls that wait for no primary; none where that one was cancelled before."""
         if exchange.mirrored is not None:
-            self._hand_over(exchange.asked, exchange.mirrored)
+            self._hand_over(exchange.asked, exchange.mirrored, is_over=exchange.is_cancelled)
 
     def _settled(self, exchange: Exchange, seen: Seen) -> None:
         """A primary is done: send its mirrors, or count why not."""
@@ -365,6 +385,8 @@ class Mirror:
         try:
             primary, picked = self._located(asked.request, seen, watch.picked)
             if exchange.mirrored is not None:
+                self._early.discard(exchange.mirrored)
+                exchange.is_cancelled = seen.status == "cancelled"
                 exchange.mirrored.settled(primary, watch.started)
                 return
             if seen.status == "cancelled":
@@ -392,9 +414,10 @@ class Mirror:
         """Whether a request whose primary no deployment was picked for is one to be mirrored all the same."""
         return mirrored != "no_silent_model" and self.adapter.knows(request.model_group)
 
-    def _hand_over(self, asked: Asked, mirrored: MirroredRequest) -> None:
+    def _hand_over(self, asked: Asked, mirrored: MirroredRequest, is_over: bool = False) -> None:
+        outcome: Literal["mirrored"] | Reason
         try:
-            outcome = mirrored.hand_over()
+            outcome = "cancelled" if is_over or self._is_closing else mirrored.hand_over()
         except Exception as fault:  # the primary has its answer, and keeps it
             self.books.fault(fault)
             outcome = "faulted"
@@ -403,36 +426,6 @@ class Mirror:
         self.books.count(outcome)
         if outcome != "mirrored":
             mirrored.ended.set_result(None)
-
-    def _mirrored(self, asked: Asked, deployments: Sequence[str]) -> MirroredRequest | Reason:
-        """The silent calls of a request that one of these deployments serves, or why there are none."""
-        arms = self.arms(asked.request, deployments[0] if deployments else None)
-        if not arms:
-            return "no_silent_model"
-        relations = {arm: self._relation(arm, group, deployments) for arm, group in arms.items()}
-        why = obstacle(asked.copied, asked.endpoint.payload)
-        if why is not None:
-            # who has the account has what is stored; and what acts, acts for control alone
-            served = ("own group",) if why == "action" else ("own group", "same account")
-            arms = {arm: group for arm, group in arms.items() if relations[arm] in served}
-            if not arms:
-                return "not_portable"
-        forwards = {arm: self._forwarded(asked, relations[arm]) for arm in arms}
-        return MirroredRequest(self._services, asked, arms, forwards, self._recorder)
-
-    def _relation(self, arm: str, group: str, deployments: Sequence[str]) -> Relation:
-        if arm == CONTROL:
-            return "own group"
-        found = {self.adapter.relation(each, group) for each in deployments}
-        order: tuple[Relation, ...] = ("other provider", "same provider", "same account")
-        return next((each for each in order if each in found), "other provider")
-
-    def _forwarded(self, asked: Asked, relation: Relation) -> Forwarded:
-        endpoint, named = asked.endpoint, self.policy.forward
-        found = forwarded(asked.copied, endpoint.call_type, endpoint.metadata, relation, named)
-        if unknown := [name for name in found.stripped if is_unknown(name)]:
-            self.books.warn_unknown(unknown)
-        return found
 
     def _located(self, request: Request, seen: Seen, picked: str | None) -> tuple[Seen, str | None]:
         """What was seen of a primary, and the deployment last picked in the requested group.

@@ -1,12 +1,13 @@
 """One request's silent calls: made, handed to the dispatcher, and each a pair when it has ended."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+from mirrorkit.capture.arms import Arm
 from mirrorkit.capture.background import Background
 from mirrorkit.capture.books import Books
 from mirrorkit.capture.dispatch import Dispatcher
@@ -14,7 +15,6 @@ from mirrorkit.capture.exchange import Asked
 from mirrorkit.capture.frames import Ended, Order
 from mirrorkit.capture.observe import Seen
 from mirrorkit.capture.policy import Policy, Reason, cost_by_tokens, guessed_tokens
-from mirrorkit.capture.portability import Forwarded
 from mirrorkit.capture.record import Recorder, RequestRecord
 from mirrorkit.capture.router.adapter import Adapter
 from mirrorkit.capture.silent import Away, SilentCall
@@ -55,27 +55,29 @@ class MirroredRequest:
         self,
         services: Services,
         asked: Asked,
-        arms: Mapping[str, str],
-        forwarded: Mapping[str, Forwarded],
+        arms: Sequence[Arm],
         recorder: Recorder,
     ) -> None:
         self.ended: Future[None] = Future()
         self._services = services
         self._asked = asked
         self._arms = arms
-        self._forwarded = forwarded
         self._record = RequestRecord(recorder, asked.request, asked.copied)
         self._recorder = recorder
         self._lock = threading.Lock()
         self._primary: Seen | None = None
-        self._sent_at = 0.0
+        self._sent_at: float | None = None
+        self.sent = threading.Event()
+        """set when the first of them is sent"""
         self._left = len(arms)
         self._early: list[tuple[SilentCall, Ended]] | None = []
         self._expected: dict[str, float] = {}
 
-    def settled(self, primary: Seen, sent_at: float) -> None:
-        """The primary has settled, and was sent at this time of `time.perf_counter`."""
+    def settled(self, primary: Seen, sent_at: float | None) -> None:
+        """The primary has settled, once, and was sent at this time of `time.perf_counter`, if one knows."""
         with self._lock:
+            if self._early is None:
+                return
             self._primary, self._sent_at = primary, sent_at
             early, self._early = self._early or [], None
         for call, ended in early:
@@ -84,13 +86,13 @@ class MirroredRequest:
     def hand_over(self) -> Literal["mirrored"] | Reason:
         """Hand the silent calls to the dispatcher, all or none; says what became of them."""
         services, started_at = self._services, self._asked.request.started_at
-        self._expected = {arm: self._expect(group) for arm, group in self._arms.items()}
+        self._expected = {arm.name: self._expect(arm.group) for arm in self._arms}
         if not services.books.reserve(tuple(self._expected.values())):
             return "over_budget"
-        services.under_way.expect(started_at, self._arms)
+        services.under_way.expect(started_at, self._expected)
         admitted, calls = False, list[SilentCall]()
         try:
-            calls = [self._call(arm, group) for arm, group in self._arms.items()]
+            calls = [self._call(arm) for arm in self._arms]
             loop = None if any(call.leaves for call in calls) else self._asked.loop
             for call in calls:
                 self._begin(call)
@@ -98,20 +100,22 @@ class MirroredRequest:
             return "mirrored" if admitted else "saturated"
         finally:
             if not admitted:
-                for arm in self._arms:
-                    services.books.settle(self._expected[arm])
-                    services.under_way.leave(started_at, arm)
+                for name, expected in self._expected.items():
+                    services.books.settle(expected)
+                    services.under_way.leave(started_at, name)
                 for call in calls:
                     services.withdraw(call.pair_id)
 
-    def _call(self, arm: str, group: str) -> SilentCall:
-        services, forwarded, primary = self._services, self._forwarded[arm], self._primary
+    def _call(self, arm: Arm) -> SilentCall:
+        services, primary = self._services, self._primary
         primary_s = None if primary is None else primary.latency_s
-        limit_s, is_own = limit_of(services.policy, services.adapter, group, forwarded.kwargs, primary_s)
+        limit_s, is_own = limit_of(
+            services.policy, services.adapter, arm.group, arm.forwarded.kwargs, primary_s
+        )
         order = Order(
-            replace(self._asked, copied=forwarded.kwargs),
-            arm,
-            group,
+            replace(self._asked, copied=arm.forwarded.kwargs),
+            arm.name,
+            arm.group,
             None if primary is None else primary.call_id,
             limit_s,
             is_own,
@@ -121,9 +125,10 @@ class MirroredRequest:
             adapter=services.adapter,
             policy=services.policy,
             recorder=self._recorder,
+            on_begin=self.sent.set,
             on_done=self._done,
             on_fault=services.books.fault,
-            stripped=forwarded.stripped,
+            stripped=arm.forwarded.stripped,
             away=services.away,
         )
 
@@ -137,6 +142,8 @@ class MirroredRequest:
             )
 
     def _done(self, call: SilentCall, ended: Ended) -> None:
+        if ended.retry_after_s is not None:
+            self._services.dispatcher.pause(call.group, ended.retry_after_s)
         with self._lock:
             if self._early is not None:
                 self._early.append((call, ended))
@@ -150,15 +157,14 @@ class MirroredRequest:
             return
         try:
             assert self._primary is not None
-            lag_s = None if ended.started is None else ended.started - self._sent_at
+            known = ended.started is not None and self._sent_at is not None
+            lag_s = ended.started - self._sent_at if known else None  # type: ignore[operator]
             pair = self._record.pair(call.pair_id, call.arm, lag_s, self._primary, ended.call, call.stripped)
             recorded = pair.silent
             services.sink(pair)
         except Exception as fault:
             services.books.fault(fault)
         finally:
-            if ended.retry_after_s is not None:
-                services.dispatcher.pause(call.group, ended.retry_after_s)
             services.books.settle(self._expected[call.arm], recorded, call.group)
             services.under_way.leave(self._asked.request.started_at, call.arm)
             with self._lock:

@@ -6,9 +6,11 @@ answer rests on what its provider has stored, or whose provider runs a tool that
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mirrorkit.capture.fields import field_of
 from mirrorkit.capture.scrub import is_secret_name
 
 
@@ -105,10 +107,13 @@ _CLOUDS = ("aws_", "azure_", "oci_", "s3_", "vertex_", "watsonx_")
 _STORED = ("previous_response_id", "conversation", "prompt", "container", "cached_content", "data_sources")
 # what is answered later is no answer that could be compared
 _LATER = "background"
-_STORED_WITHIN = frozenset({"file_id", "vector_store_ids", "item_reference"})
+_STORED_WITHIN = frozenset({"file_id", "file_ids", "vector_store_ids", "encrypted_content"})
+_STORED_KINDS = frozenset({"item_reference", "reasoning"})
 _ACTING = frozenset({"mcp", "mcp_toolset", "computer", "computer_use_preview", "shell", "local_shell"})
 _ACTING_PREFIXES = ("computer_", "bash_", "mcp_")
-_DEEPEST = 6
+_DEEPEST = 12
+# what a tool takes is described, and may be called anything
+_SCHEMAS = frozenset({"function", "parameters", "input_schema", "schema", "json_schema"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +207,10 @@ def obstacle(kwargs: Mapping[str, Any], payload: str) -> Obstacle | None:
 
 def _tool_kinds(tools: Any) -> Iterator[str]:
     if isinstance(tools, list | tuple):
-        yield from (str(tool.get("type")) for tool in tools if isinstance(tool, Mapping))
+        for tool in tools:
+            # whatever a foreign object raises that is looked at
+            with suppress(Exception):
+                yield str(field_of(tool, "type"))
 
 
 def _acts(kind: str) -> bool:
@@ -213,24 +221,33 @@ def _refers(value: Any, depth: int) -> bool:
     """Whether a part of a request is but the id of what its provider has stored."""
     if depth == 0:
         return False
-    if type(value) is dict:
-        if value.get("type") == "function":
-            return False
-        if value.get("type") == "item_reference" or any(value.get(name) for name in _STORED_WITHIN):
+    if issubclass(type(value), dict):
+        kind, container = value.get("type"), value.get("container")
+        if (isinstance(kind, str) and kind in _STORED_KINDS) or (isinstance(container, str) and container):
             return True
-        return any(_refers(part, depth - 1) for part in value.values() if type(part) in (dict, list))
-    if type(value) is list:
-        return any(_refers(part, depth - 1) for part in value if type(part) in (dict, list))
+        if any(value.get(name) for name in _STORED_WITHIN):
+            return True
+        return any(_refers(part, depth - 1) for name, part in value.items() if name not in _SCHEMAS)
+    if issubclass(type(value), list | tuple):
+        return any(_refers(part, depth - 1) for part in value)
     return False
 
 
 def _without_secrets(tools: Iterable[Any]) -> tuple[list[Any], set[str]]:
     """The tools without what their provider is to identify itself with; a function's own schema stays."""
-    kept: list[Any] = []
     found: set[str] = set()
-    for tool in tools:
-        if type(tool) is dict and (secrets := {name for name in tool if is_secret_name(name)}):
-            found |= secrets
-            tool = {name: value for name, value in tool.items() if name not in secrets}
-        kept.append(tool)
-    return kept, found
+    return [_without(tool, found, _DEEPEST) for tool in tools], found
+
+
+def _without(value: Any, found: set[str], depth: int) -> Any:
+    """The value without what is secret in it by its name; those names are added to `found`."""
+    if depth == 0 or type(value) not in (dict, list):
+        return value
+    if type(value) is list:
+        return [_without(part, found, depth - 1) for part in value]
+    found |= {name for name in value if is_secret_name(name)}
+    return {
+        name: part if name in _SCHEMAS - {"function"} else _without(part, found, depth - 1)
+        for name, part in value.items()
+        if not is_secret_name(name)
+    }

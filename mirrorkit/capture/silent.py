@@ -136,6 +136,7 @@ class SilentCall:
         adapter: Adapter,
         policy: Policy,
         recorder: Recorder,
+        on_begin: Callable[[], object] = lambda: None,
         on_done: Callable[["SilentCall", Ended], None],
         on_fault: Callable[[BaseException], None],
         stripped: tuple[str, ...] = (),
@@ -151,6 +152,7 @@ class SilentCall:
         self._adapter = adapter
         self._policy = policy
         self._recorder = recorder
+        self._on_begin = on_begin
         self._on_done = on_done
         self._on_fault = on_fault
         self._lock = threading.Lock()
@@ -181,6 +183,7 @@ class SilentCall:
                 done()
 
         self._departed = self._away.take(packed, heard)
+        self._on_begin()
         return self._departed
 
     def _pack(self) -> bytes | None:
@@ -316,6 +319,7 @@ class SilentCall:
         )
         watch = Watch(kwargs[asked.endpoint.metadata], self._on_fault)
         self._started = watch.started
+        self._on_begin()
         return watch, kwargs
 
     def _asks_anew(self, error: BaseException) -> bool:

@@ -7,6 +7,8 @@ from mirrorkit.capture.policy import Policy
 
 _DEFAULT_S = 120.0
 _TIMES_THE_PRIMARY = 3.0
+_TOGETHER_S = 360.0
+"""Where the primary is still under way, so that nobody knows how long it takes."""
 _TIMEOUTS = ("timeout", "request_timeout", "stream_timeout")
 _BACK_OFF_S = 10.0
 """Seconds between two attempts, at most, as LiteLLM retries."""
@@ -29,7 +31,7 @@ def limit_of(
 
     The session's own `timeout_s` where it has one. Else what the caller or the Router has set for an attempt,
     times the attempts. Else 120 s, or three times what the primary took, so that a slow model is not cut off
-    where its twin was not.
+    where its twin was not; and 360 s where it is not known what the primary takes.
     """
     if policy.timeout_s is not None:
         return policy.timeout_s, True
@@ -40,4 +42,6 @@ def limit_of(
     if attempt_s is not None:
         retries = known.retries(group) if policy.silent_retries is None else policy.silent_retries
         return attempt_s * (1 + retries) + _BACK_OFF_S * retries, False
-    return max(_DEFAULT_S, _TIMES_THE_PRIMARY * (primary_s or 0.0)), True
+    if primary_s is None:
+        return _TOGETHER_S, True
+    return max(_DEFAULT_S, _TIMES_THE_PRIMARY * primary_s), True

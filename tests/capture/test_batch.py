@@ -244,7 +244,7 @@ def test_patience_lasts_while_calls_end_and_begins_anew_with_the_last_primary() 
     now[0] = 180.0
     assert patience.is_over
     patience.renew()
-    assert patience.is_over
+    assert not patience.is_over
 
 
 def test_a_batch_in_which_everything_failed_has_a_reason() -> None:

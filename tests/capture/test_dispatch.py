@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mirrorkit.capture.dispatch import Dispatcher
+from mirrorkit.capture.lifetime import finish
 from mirrorkit.capture.room import Room
 from mirrorkit.errors import LoopRunning
 
@@ -285,6 +286,7 @@ class TestPace:
         script = """
 import threading
 from mirrorkit.capture.dispatch import Dispatcher
+from mirrorkit.capture.lifetime import finish
 
 class Job:
     group, limit_s = "next", 60.0
@@ -295,7 +297,7 @@ class Job:
     def drop(self, why): print("dropped")
 
 dispatcher = Dispatcher(4, 100, rate=100.0)
-threading._register_atexit(dispatcher.finish_at_exit)
+threading._register_atexit(finish, dispatcher, 15.0)
 dispatcher.admit([Job() for _ in range(10)], None)
 """
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
@@ -801,7 +803,7 @@ class TestEnding:
         d = dispatcher(1, 5)
         jobs = [Job() for _ in range(3)]
         d.admit(jobs, None)
-        d.finish_at_exit()
+        finish(d, 15.0)
         assert [job.endings for job in jobs] == [["thread"]] * 3
 
     @pytest.mark.parametrize("on_loop", [True, False])
@@ -818,14 +820,13 @@ class TestEnding:
         assert [job.endings for job in jobs] == [["dropped"]] * 4
         gate.set()
 
-    @pytest.mark.parametrize("on_loop", [True, False])
     def test_a_job_that_takes_longer_than_it_may_is_given_up_and_makes_room(
-        self, dispatcher: Any, elsewhere: LoopThread, on_loop: bool, monkeypatch: Any
+        self, dispatcher: Any, monkeypatch: Any
     ) -> None:
         monkeypatch.setattr("mirrorkit.capture.dispatch._GRACE_S", 0.0)
         gate, d = threading.Event(), dispatcher(1, 10)
         slow, quick = Job(gate, limit_s=0.05), Job()
-        d.admit([slow, quick], elsewhere.loop if on_loop else None)
+        d.admit([slow, quick], None)
         assert quick.ended.wait(LONG)
         assert d.drain(LONG)
         assert slow.endings == ["expired"]
@@ -836,7 +837,7 @@ class TestEnding:
         jobs = [Job(gate), Job(gate)]
         d.admit(jobs, None)
         assert jobs[0].started.wait(LONG)
-        assert not d.finish_at_exit(0.01)
+        assert not finish(d, 0.01)
         assert [job.endings for job in jobs] == [["dropped"]] * 2
         gate.set()
 

@@ -30,10 +30,10 @@ class Router:
         ({}, Router(60, 2), {}, 1.0, (200, False)),
         ({"silent_retries": 0}, Router(60, 2), {}, 1.0, (60, False)),
         ({}, Router(), {}, 1.0, (120, True)),
-        ({}, Router(), {}, None, (120, True)),
+        ({}, Router(), {}, None, (360, True)),
         ({}, Router(), {}, 100.0, (300, True)),
-        ({}, Router(), {"timeout": True}, None, (120, True)),
-        ({}, Router(), {"timeout": "soon"}, None, (120, True)),
+        ({}, Router(), {"timeout": True}, 1.0, (120, True)),
+        ({}, Router(), {"timeout": "soon"}, 1.0, (120, True)),
     ],
 )
 def test_who_has_set_a_limit_is_asked_in_this_order(
