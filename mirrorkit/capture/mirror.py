@@ -137,6 +137,7 @@ class Mirror:
         self.dispatcher.cancel()
         for mirrored in tuple(self._early):
             mirrored.settled(Seen("unknown"), None)
+        self._early.clear()
         if self.away is not None:
             # what it still does is of no use to anybody
             self.away.kill()
@@ -145,9 +146,8 @@ class Mirror:
 
     def finish_at_exit(self, timeout_s: float) -> None:
         """Finish what is under way when the program ends, within so many seconds."""
-        if not finish(self.dispatcher, timeout_s) and self.away is not None:
-            self.away.kill()
-        self._services.background.flush(_WRITING_S)
+        if not finish(self.dispatcher, timeout_s) or self._early:
+            self.cancel()
 
     def drain(self, timeout_s: float | None) -> bool:
         """Wait until nothing is under way, and no pair waits for its primary; False if time ran out."""

@@ -1,15 +1,16 @@
 """What mirroring does to the primaries' latency at growing loads, and to their number at the highest.
 
-    python tests/benchmarks/bench_load.py [--variants plain,litellm,shared,process] [--quick]
+    python tests/benchmarks/bench_load.py [--variants plain,litellm,shared,process] [--short] [--quick]
 
 All variants send the same requests through one Router of one process, to a simulator in another that answers
 in 50 ms; each round runs every variant once, warm, and waits until a variant's mirrors are done before the
 next one begins.
 
 Open loop: requests are sent at times drawn beforehand (Poisson or evenly spaced, the same for each variant of
-a round), at shares of the rate at which the plain Router is saturated, as measured at the start. Latency
-counts from the time at which a request was due, not from when the busy loop came to send it. Closed loop:
-workers that send as fast as they get answers. Ratios to the plain Router are taken within a round.
+a round), at shares of the rate at which the plain Router is saturated, as measured at the start; `--short`
+takes two of them and three rounds, which is under five minutes. Latency counts from the time at which a
+request was due, not from when the busy loop came to send it. Closed loop: workers that send as fast as they
+get answers. Ratios to the plain Router are taken within a round.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from variants import MESSAGES, Contest, Name, Session, Variant, contest_of, pars
 from mirrorkit.simulator import SimulatedModel
 
 ANSWER_S = 0.05
-LOADS = (0.25, 0.5, 0.75, 0.9)
+LOADS, SHORT_LOADS = (0.25, 0.5, 0.75, 0.9), (0.25, 0.75)
 LEVELS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 MODELS = [SimulatedModel(name, ttft_s=ANSWER_S, token_s=0.0, sigma=0.0) for name in ("gpt-4o", "gpt-4o-mini")]
 
@@ -156,7 +157,7 @@ def mirrors_of(turns: Sequence[Turn]) -> dict[str, Any]:
 async def bench_open_loop(contest: Contest, top: float, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Bench 1: rows by load and variant."""
     rows = []
-    for load in LOADS:
+    for load in SHORT_LOADS if options.short else LOADS:
         rate = load * top
         count = max(options.requests, round(rate * options.seconds))
         due = [due_times(rate, count, options.arrivals, f"{load} {n}") for n in range(options.rounds)]
@@ -270,12 +271,15 @@ async def run(options: argparse.Namespace) -> tuple[list[dict[str, Any]], float]
 def main() -> None:
     parser = parser_of(__doc__, rounds=7)
     parser.add_argument("--only", default="open,saturated")
+    parser.add_argument("--short", action="store_true", help="two loads and three rounds")
     parser.add_argument("--arrivals", choices=("poisson", "even"), default="poisson")
     parser.add_argument("--seconds", type=float, default=4.0, help="least length of a variant's turn")
     parser.add_argument("--requests", type=int, default=200, help="least number of requests of a turn")
     parser.add_argument("--workers", type=int, default=32)
     parser.add_argument("--warm-up", type=float, default=2.0, help="seconds")
     options = parser.parse_args()
+    if options.short:
+        options.rounds = 3
     if options.quick:
         options.rounds, options.seconds, options.requests, options.warm_up = 1, 0.4, 12, 0.3
     rows, top = asyncio.run(run(options))
