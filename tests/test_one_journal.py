@@ -103,6 +103,7 @@ def mute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, 
         yield {"journal": f"s3://bucket/{tmp_path.name}", "storage_options": options}
 
 
+@pytest.mark.slow
 def test_a_session_closes_in_time_beside_a_store_that_never_answers(
     sim: Any, drive: Any, mute: dict[str, Any], tmp_path: Path
 ) -> None:

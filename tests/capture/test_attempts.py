@@ -44,6 +44,7 @@ def asked(sim: Any, drive: Any, retries: int, failures: int, other_failures: int
         (1, 2, 1, True),
     ],
 )
+@pytest.mark.slow
 def test_attempts_are_the_calls_that_the_provider_saw(
     sim: Any, drive: Any, retries: int, failures: int, other_failures: int | None, fell_back: bool
 ) -> None:
@@ -52,6 +53,7 @@ def test_attempts_are_the_calls_that_the_provider_saw(
     assert pair["primary_fell_back"] is fell_back
 
 
+@pytest.mark.slow
 def test_a_fallback_that_failed_after_retries_has_taken_nobody_knows_how_many(sim: Any, drive: Any) -> None:
     """LiteLLM says that it fell back, and no more."""
     pair = asked(sim, drive, retries=1, failures=2, other_failures=2)

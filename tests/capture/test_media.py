@@ -198,6 +198,7 @@ class TestWhatIsRecorded:
         assert part["data"] == told("image/png", PNG)
 
     @given(st.binary(min_size=192, max_size=600))
+    @pytest.mark.slow
     def test_the_same_bytes_are_told_the_same_whatever_their_place(self, data: bytes) -> None:
         of_url = media.in_text(url("image/png", data))
         of_field = media.in_part({"media_type": "image/png", "data": b64(data)})["data"]

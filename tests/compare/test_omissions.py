@@ -62,6 +62,7 @@ LACKS: list[tuple[str, float, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("metric", "margin", "columns", "name"), LACKS, ids=[each[0] for each in LACKS])
 @pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.slow
 def test_what_one_side_alone_lacks_holds_the_gate_open_and_says_how_often(
     metric: str, margin: float, columns: dict[str, Any], name: str, side: int
 ) -> None:

@@ -262,6 +262,7 @@ def test_a_function_that_raises_is_counted_and_the_others_are_compared() -> None
     assert found["identical"].to_list() == [True, None, True, True]
 
 
+@pytest.mark.slow
 def test_every_row_keeps_its_place_over_several_steps() -> None:
     rows = [
         {"primary_output": "abcd", "silent_output": "abxd"},
@@ -429,6 +430,7 @@ LIKENESS = ("identical", "similarity", "json_equal", "tools_equal")
 
 @settings(max_examples=150, deadline=None)
 @given(SAID, SAID, CALLED, CALLED, KINDS, KINDS, STATUSES, CALL_TYPES, RULES)
+@pytest.mark.slow
 def test_swapping_the_sides_changes_nothing_but_the_sides(
     one: Any,
     other: Any,
@@ -458,6 +460,7 @@ def test_swapping_the_sides_changes_nothing_but_the_sides(
 
 @settings(max_examples=150, deadline=None)
 @given(SAID, SAID, CALLED, CALLED, RULES, st.sampled_from(BLANKS))
+@pytest.mark.slow
 def test_a_blank_answer_in_place_of_any_other_improves_no_likeness(
     one: Any, other: Any, calls: Any, others: Any, rules: Rules, blank: Any
 ) -> None:
