@@ -4,6 +4,7 @@ import asyncio
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread, main_thread
 
@@ -68,7 +69,7 @@ class Background:
                 mark.set_result(None)
             else:
                 # one that is given up must not end the thread
-                self._jobs.put(lambda: None if mark.cancelled() else mark.set_result(None))
+                self._jobs.mark(lambda: None if mark.cancelled() else mark.set_result(None))
         return mark
 
 
@@ -86,14 +87,21 @@ class _Jobs:
 
     def put(self, job: _Job | None) -> None:
         self._given += 1
-        self._queue.put(job)
+        self._queue.put(None if job is None else partial(self._counted, job))
+
+    def mark(self, mark: _Job) -> None:
+        """Call this, which is no job itself, when what came before is done."""
+        self._queue.put(mark)
+
+    def _counted(self, job: _Job) -> None:
+        job()
+        self._done += 1
 
     def work(self) -> None:
         while (job := self._queue.get()) is not None:
             job()
             # what the job holds is not held until the next one comes
             del job
-            self._done += 1
 
 
 def _started() -> _Jobs:

@@ -136,8 +136,8 @@ def main() -> None:
     goals = [
         Goal(
             f"{row['what']}: standstill beside a plain Router's",
-            row["shared_s"].median,
-            2 * row["plain_s"].median,
+            row["shared_ms"].median,
+            2 * row["plain_ms"].median,
         )
         for row in rows
     ]
