@@ -3,7 +3,7 @@
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, sleep
 from typing import Any
 
@@ -71,10 +71,7 @@ class SilentModels:
             self._sessions -= 1
         if self._sessions or not self._taken:
             return
-        if self._rewrite(EntryPoints(router), self._put_back, _CLOSING_S):
-            with self._lock:
-                if not self._sessions:
-                    self._taken.clear()
+        if self._rewrite(EntryPoints(router), self._put_back, _CLOSING_S, after=self._forget):
             return
         warnings.warn(
             "the Router's silent_model could not be put back: for "
@@ -95,8 +92,22 @@ class SilentModels:
             return _UNCHANGED
         return self._taken.get(_id(deployment), _UNCHANGED)
 
-    def _rewrite(self, entry: EntryPoints, edit: Edit, patience_s: float) -> bool:
-        """Edit all deployments in one write, once no other thread changes them; False if one always does."""
+    def _forget(self, deployments: Sequence[Mapping[str, Any]]) -> None:
+        """Forget what was put back, and nothing else: one that closes just now may have left it to another."""
+        taken = {_id(deployment) for deployment in deployments if _is_taken(deployment)}
+        self._taken = {own: silent for own, silent in self._taken.items() if own in taken}
+
+    def _rewrite(
+        self,
+        entry: EntryPoints,
+        edit: Edit,
+        patience_s: float,
+        after: Callable[[Sequence[Mapping[str, Any]]], None] = lambda _: None,
+    ) -> bool:
+        """Edit all deployments in one write, once no other thread changes them; False if one always does.
+
+        `after` is given them as they are then, before anybody else may change them.
+        """
         until = monotonic() + patience_s
         while True:
             # in this order everywhere: LiteLLM's lock, then ours
@@ -104,7 +115,9 @@ class SilentModels:
                 if self._is_settled(entry):
                     _write(entry.live, edit)
                     # read back: until LiteLLM shows it, it cannot be trusted to have taken it
-                    if all(edit(deployment) is _UNCHANGED for deployment in entry.deployments()):
+                    deployments = entry.deployments()
+                    if all(edit(deployment) is _UNCHANGED for deployment in deployments):
+                        after(deployments)
                         return True
             if monotonic() >= until:
                 return False

@@ -1,5 +1,6 @@
 """`silent_model` taken over and given back: no deployment is lost, and each has its own in the end."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -300,6 +301,30 @@ class TestManyAtOnce:
         assert len(ids) == total
         assert silent_of(shared.router) == {f"d{n}": shared.own(n) for n in range(total)}
         assert shared.router.registry().names(kind="ids") == ids
+
+    @pytest.mark.slow
+    def test_sessions_that_open_while_others_close_leave_the_settings_to_the_last(self) -> None:
+        # as many rounds as it takes to find one session that forgets what another has still to put back
+        models = [deployment(f"g{n}", f"d{n}", silent_model="g0") for n in range(3)]
+        switches = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for _ in range(400):
+                router = litellm.Router(model_list=models)
+
+                def open_and_close(router: litellm.Router = router) -> None:
+                    for _ in range(60):
+                        Adapter(router).give_back()
+
+                threads = [threading.Thread(target=open_and_close) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                assert silent_of(router) == {"d0": "g0", "d1": "g0", "d2": "g0"}
+                router.retire()
+        finally:
+            sys.setswitchinterval(switches)
 
     def test_two_sessions_on_one_router_give_its_settings_back_with_the_last(self) -> None:
         router = litellm.Router(model_list=[deployment("chat", "1", silent_model="next")])
