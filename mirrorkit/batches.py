@@ -7,9 +7,9 @@ from concurrent.futures import Future
 from typing import Any
 
 from mirrorkit.capture.batch import (
-    PATIENCE_S,
+    STALL_S,
     OnMirrored,
-    Patience,
+    StallLimit,
     arun_all,
     failure_of,
     read_requests,
@@ -63,7 +63,10 @@ class Batches(ABC):
             ConfigError: the requests cannot be read, or name a model group that the Router has not got.
         """
         asked, answers = self._asked(requests, model, column, params, concurrency)
-        with progress_bar(len(asked), "mirroring", progress) as show, self._mirror.dispatcher.hurry():
+        with (
+            progress_bar(len(asked), "mirroring", progress) as show,
+            self._mirror.dispatcher.regardless_of_room(),
+        ):
             try:
                 run_all(
                     asked,
@@ -71,7 +74,7 @@ class Batches(ABC):
                     concurrency,
                     show,
                     answers,
-                    self._patience(),
+                    self._stall_limit(),
                     self._batch_workers,
                 )
             except BaseException:
@@ -91,7 +94,10 @@ class Batches(ABC):
     ) -> list[Any]:
         """The same, awaiting, on the running loop; see `run`."""
         asked, answers = self._asked(requests, model, column, params, concurrency)
-        with progress_bar(len(asked), "mirroring", progress) as show, self._mirror.dispatcher.hurry():
+        with (
+            progress_bar(len(asked), "mirroring", progress) as show,
+            self._mirror.dispatcher.regardless_of_room(),
+        ):
             try:
                 await arun_all(
                     asked,
@@ -99,7 +105,7 @@ class Batches(ABC):
                     concurrency,
                     show,
                     answers,
-                    self._patience(),
+                    self._stall_limit(),
                 )
             except BaseException:
                 self.cancel()
@@ -128,8 +134,8 @@ class Batches(ABC):
         answers = self._answers = [None] * len(asked)
         return asked, answers
 
-    def _patience(self) -> Patience:
-        return Patience(self._mirror.dispatcher, PATIENCE_S)
+    def _stall_limit(self) -> StallLimit:
+        return StallLimit(self._mirror.dispatcher, STALL_S)
 
     def _answered(self, answers: list[Any]) -> list[Any]:
         """The answers of a batch, with a word where it has come to nothing or not to its end."""
@@ -140,7 +146,7 @@ class Batches(ABC):
             warnings.warn(many, MirrorWarning, stacklevel=3)
         if left:
             warnings.warn(
-                f"{left:,} silent calls are still under way, and none has ended for {PATIENCE_S:g} s: wait "
+                f"{left:,} silent calls are still under way, and none has ended for {STALL_S:g} s: wait "
                 "for them with drain() or adrain(), or end them with close(timeout_s=0).",
                 MirrorWarning,
                 stacklevel=3,

@@ -107,8 +107,9 @@ def test_the_answers_of_an_interrupted_batch_can_be_had_and_what_was_not_sent_is
             asyncio.run(main(session))
         assert session.answers == [None] * 6
         assert session.drain(60)
-    assert sim.count("gpt-4o") == 3
-    assert session.frame["primary_status"].to_list() == ["ok", "ok", "cancelled"]
+        assert sim.count("gpt-4o") == 3
+        assert session.completion("chat", MESSAGES).choices
+    assert session.frame["primary_status"].to_list() == ["ok", "ok", "cancelled", "ok"]
 
 
 def test_batches_that_run_at_once_give_each_its_own_answers(models: Any) -> None:

@@ -218,7 +218,7 @@ def test_a_title_that_is_no_text_can_be_read(demo: Demo, tmp_path: Path) -> None
         (("none.parquet",), "none.parquet"),
         (("none/*.parquet",), "none/*.parquet"),
         (("a file",), "a file"),
-        (("runs/july",), "'runs/july', which does not exist"),
+        (("runs/july",), "there is nothing at 'runs/july': name a journal's folder"),
         (("broken.csv",), "broken.csv"),
         ((".",), "no journal in the folder"),
         (("empty.csv",), "no pairs to compare"),

@@ -315,22 +315,6 @@ class TestRun:
                 self.run(drive, session, ["Hi"])
             assert len(self.run(drive, session, ["Hi"], model="other")) == 1
 
-    def test_an_interrupt_keeps_what_is_done(self, sim: Any, models: Any) -> None:
-        async def main(session: Any) -> None:
-            running = asyncio.create_task(session.arun(["Hi"] * 6, concurrency=1, progress=False))
-            await asyncio.to_thread(hold.wait_for, 1)
-            running.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await running
-            assert await session.adrain(20)
-
-        with mk.MirrorSession(models, silent_model="next") as session:
-            session.run(["Hi"] * 2, progress=False)
-            with sim.hold("gpt-4o") as hold:
-                asyncio.run(main(session))
-            assert session.frame["primary_status"].to_list() == ["ok", "ok", "cancelled"]
-            assert session.completion("chat", MESSAGES).choices
-
     def test_run_works_while_a_loop_is_running(self, models: Any) -> None:
         async def cell(session: Any) -> int:
             return len(session.run(["Hi"] * 3, progress=False))

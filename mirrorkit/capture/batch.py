@@ -19,7 +19,7 @@ from mirrorkit.errors import ConfigError
 _COLUMNS = ("messages", "prompt")
 _TICK_S = 0.1
 
-PATIENCE_S = 30.0
+STALL_S = 30.0
 """Seconds without a silent call's end after which a batch waits no more for any."""
 
 OnMirrored = Callable[["Future[None]"], None]
@@ -91,7 +91,7 @@ def _messages(item: Any) -> Any:
     return [{"role": "user", "content": item}]
 
 
-class Patience:
+class StallLimit:
     """How long a batch waits for silent calls: as long as some of them end.
 
     Over when none has ended for so many seconds; what waits for its turn is then dropped. `clock` counts
@@ -99,7 +99,7 @@ class Patience:
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, seconds: float = PATIENCE_S, clock: Callable[[], float] = monotonic
+        self, dispatcher: Dispatcher, seconds: float = STALL_S, clock: Callable[[], float] = monotonic
     ) -> None:
         self._dispatcher = dispatcher
         self._seconds = seconds
@@ -124,9 +124,14 @@ class Progress:
     """How many requests are done: answered, and their pairs recorded."""
 
     def __init__(self) -> None:
-        self._done = itertools.count(1)
         self._pairs: list[Future[None]] = []
-        self.finished = 0
+        # a list, as threads append to it
+        self._done: list[None] = []
+
+    @property
+    def finished(self) -> int:
+        """How many are done."""
+        return len(self._done)
 
     @property
     def waited_for(self) -> list["Future[None]"]:
@@ -136,13 +141,10 @@ class Progress:
     def request(self, pairs: "Future[None] | None") -> None:
         """A request was answered; its pairs, if it has any, are there once this is done."""
         if pairs is None:
-            self._step()
+            self._done.append(None)
         else:
             self._pairs.append(pairs)
-            pairs.add_done_callback(lambda _: self._step())
-
-    def _step(self) -> None:
-        self.finished = next(self._done)
+            pairs.add_done_callback(lambda _: self._done.append(None))
 
 
 def run_all(
@@ -151,7 +153,7 @@ def run_all(
     concurrency: int,
     show: Callable[[int], object],
     results: list[Any],
-    patience: Patience | None = None,
+    limit: StallLimit | None = None,
     workers: set[Future[None]] | None = None,
 ) -> None:
     """Send the requests on threads, at most `concurrency` at once, each until its pairs are there too.
@@ -183,7 +185,7 @@ def run_all(
             results[turn] = error
         pairs = mirrored[0] if mirrored else None
         progress.request(pairs)
-        while pairs is not None and not stopped and not (patience and patience.is_over):
+        while pairs is not None and not stopped and not (limit and limit.is_over):
             if wait([pairs], timeout=_TICK_S).done:
                 break
 
@@ -199,9 +201,9 @@ def run_all(
             show(progress.finished)
     finally:
         stopped = True
-    if patience is not None:
-        patience.renew()
-    while (left := progress.waited_for) and not (patience and patience.is_over):
+    if limit is not None:
+        limit.renew()
+    while (left := progress.waited_for) and not (limit and limit.is_over):
         wait(left, timeout=_TICK_S)
         show(progress.finished)
     show(progress.finished)
@@ -220,7 +222,7 @@ async def arun_all(
     concurrency: int,
     show: Callable[[int], object],
     results: list[Any],
-    patience: Patience | None = None,
+    limit: StallLimit | None = None,
 ) -> None:
     """The same on the running loop, awaiting."""
     turns, progress = itertools.count(), Progress()
@@ -243,7 +245,7 @@ async def arun_all(
         if not mirrored or mirrored[0].done():
             return
         pairs = asyncio.wrap_future(mirrored[0])
-        while not pairs.done() and not (patience and patience.is_over):
+        while not pairs.done() and not (limit and limit.is_over):
             await asyncio.wait([pairs], timeout=_TICK_S)
 
     working = {asyncio.ensure_future(work()) for _ in range(min(concurrency, len(requests)))}
@@ -257,9 +259,9 @@ async def arun_all(
     finally:
         for task in working:
             task.cancel()
-    if patience is not None:
-        patience.renew()
-    while (left := progress.waited_for) and not (patience and patience.is_over):
+    if limit is not None:
+        limit.renew()
+    while (left := progress.waited_for) and not (limit and limit.is_over):
         await asyncio.wait([asyncio.wrap_future(pairs) for pairs in left], timeout=_TICK_S)
         show(progress.finished)
     show(progress.finished)

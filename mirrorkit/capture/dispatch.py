@@ -60,7 +60,7 @@ class Dispatcher:
         self._filling = False
         self._pace = Pace(rate)
         self._room = room
-        self._hurries: list[None] = []
+        self._regardless: list[None] = []
         self._alarm = Alarm(self._fill)
         self._deadlines = Alarm(calling(weakref.WeakMethod(self._expire)))
         self._idle: list[Future[None]] = []
@@ -81,13 +81,13 @@ class Dispatcher:
         return min((held.at for held in tuple(self._held)), default=0.0)
 
     @contextlib.contextmanager
-    def hurry(self) -> Iterator[None]:
+    def regardless_of_room(self) -> Iterator[None]:
         """Start jobs in this block whatever room there is: nobody waits for the primaries."""
-        self._hurries.append(None)
+        self._regardless.append(None)
         try:
             yield
         finally:
-            self._hurries.pop()
+            self._regardless.pop()
 
     def admit(self, jobs: Sequence[Job], loop: asyncio.AbstractEventLoop | None) -> bool:
         """Take all of these jobs, to run on this loop or (None) on the pool, or none if there is no room."""
@@ -99,9 +99,9 @@ class Dispatcher:
                 self._ended.discard(loop)
             for held in (new := [Held(job, loop) for job in jobs]):
                 self._held.add(held)
-                if not self.rests(held.job.group):
+                if not self.has_long_pause(held.job.group):
                     self._waiting.push(held.job.group, held)
-        if late := [held for held in new if self.rests(held.job.group)]:
+        if late := [held for held in new if self.has_long_pause(held.job.group)]:
             self._background.do(partial(self._drop, late, _PAUSED))
         self._fill()
         return True
@@ -113,10 +113,10 @@ class Dispatcher:
         """
         with self._lock:
             self._pace.pause(group, seconds)
-            dropped = self._waiting.clear(group) if self.rests(group) else []
+            dropped = self._waiting.clear(group) if self.has_long_pause(group) else []
         self._drop(dropped, _PAUSED)
 
-    def rests(self, group: str) -> bool:
+    def has_long_pause(self, group: str) -> bool:
         """Whether a group's provider has asked for more time than a job is to wait."""
         with self._lock:
             return self._pace.pause_s(group) > _LONG_PAUSE_S
@@ -209,7 +209,7 @@ class Dispatcher:
         """Seconds until a job that waits may start, or until it is time to ask again; 0 if one may now."""
         pause_s = min(self._pace.pause_s(group) for group in self._waiting.groups)
         wait_s = max(pause_s, self._pace.wait_s)
-        return wait_s if wait_s or self._room is None or self._hurries else self._room.wait_s
+        return wait_s if wait_s or self._room is None or self._regardless else self._room.wait_s
 
     def _start(self, held: Held) -> None:
         # not under the lock: what takes the job away may have to wait, and what comes back needs the lock

@@ -37,7 +37,7 @@ from mirrorkit.capture.underway import UnderWay
 from mirrorkit.errors import ConfigError, MirrorError
 from mirrorkit.records import Pair, Request
 
-_HEAD_START, _HEAD_START_S = 6, 0.05
+_FIRST_STEPS, _FIRST_S = 6, 0.05
 """Steps of an event loop, or seconds, within which a silent call that goes first is under way."""
 _HAND_OVER = ""
 """Stands among the arms of a request for the handing over of its silent calls."""
@@ -200,7 +200,7 @@ class Mirror:
             if exchange.mirrored is not None:
                 self._services.background.do(partial(self._send_early, exchange))
                 if self.policy.sends_silent_first(exchange.asked.request.request_id):
-                    exchange.mirrored.sent.wait(_HEAD_START_S)
+                    exchange.mirrored.sent.wait(_FIRST_S)
             answer = method(**exchange.sent())
         except BaseException as error:
             exchange.broke(error)
@@ -362,12 +362,12 @@ class Mirror:
             # writing to a disk may take its time
             background.do(partial(self._send_early, exchange))
             if is_first:
-                await background.aflush(_HEAD_START_S)
+                await background.aflush(_FIRST_S)
         elif is_first:
             self._send_early(exchange)
         else:
             loop.call_soon(self._send_early, exchange)
-        for _ in range(_HEAD_START if is_first else 0):
+        for _ in range(_FIRST_STEPS if is_first else 0):
             await asyncio.sleep(0)
 
     def _send_early(self, exchange: Exchange) -> None:

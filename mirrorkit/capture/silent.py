@@ -193,8 +193,8 @@ class SilentCall:
         except Exception as error:  # whatever an object raises that will not be copied
             self._on_fault(
                 MirrorError(
-                    f"{_unpacked(asked.copied, asked.endpoint.metadata)} cannot go to the child process "
-                    f"({type(error).__name__}), so its request is mirrored from this one"
+                    f"{_unpacked(asked.copied, asked.endpoint.metadata)} cannot be copied to the child "
+                    f"process ({type(error).__name__}), so its silent call is made in this one"
                 )
             )
             return None

@@ -276,8 +276,11 @@ def _existing(path: FilePath) -> Path:
     """The path of a file that may be a recording, or a RecordingError that says why it is none."""
     path = _path(path)
     if path.suffix.lower() not in _READERS:
-        gone = "" if path.exists() else ", which does not exist"
-        raise RecordingError(f"a recording is a .csv or .parquet file, not '{path}'{gone}")
+        if not path.exists():
+            raise RecordingError(
+                f"there is nothing at '{path}': name a journal's folder, a .parquet or a .csv file"
+            )
+        raise RecordingError(f"a recording is a .csv or .parquet file, not '{path}'")
     if not path.exists():
         raise RecordingError(f"there is no file '{path}'")
     if path.is_dir():

@@ -484,7 +484,7 @@ class TestAnotherProcess:
     def test_what_cannot_go_there_is_named_and_its_request_is_mirrored_here(self, ways: Ways) -> None:
         pair = check(ways, {"messages": ASKED, "metadata": {"a": 1, "mine": Odd("client")}})
         assert pair["silent_status"].to_list() == ["ok"]
-        assert "metadata['mine'] cannot go to the child process (TypeError)" in repr(ways.session)
+        assert "metadata['mine'] cannot be copied to the child process (TypeError)" in repr(ways.session)
 
     def test_what_the_silent_call_does_not_need_does_not_keep_it_here(self, ways: Ways) -> None:
         check(ways, {"messages": ASKED, "metadata": {"mine": Odd("lock")}})

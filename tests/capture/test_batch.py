@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mirrorkit.capture.batch import Patience, arun_all, failure_of, read_requests, run_all
+from mirrorkit.capture.batch import StallLimit, arun_all, failure_of, read_requests, run_all
 from mirrorkit.capture.dispatch import Dispatcher
 from mirrorkit.errors import ConfigError
 
@@ -167,13 +167,13 @@ def run(
     concurrency: int,
     show: Any,
     asynchronous: bool,
-    patience: Any = None,
+    limit: Any = None,
 ) -> list[Any]:
     results: list[Any] = [None] * len(requests)
     if asynchronous:
-        asyncio.run(arun_all(requests, acall, concurrency, show, results, patience))
+        asyncio.run(arun_all(requests, acall, concurrency, show, results, limit))
     else:
-        run_all(requests, call, concurrency, show, results, patience)
+        run_all(requests, call, concurrency, show, results, limit)
     return results
 
 
@@ -224,27 +224,27 @@ class TestRunning:
         async def acall(kwargs: dict[str, Any], hear: Any) -> int:
             return call(kwargs, hear)
 
-        patience = Patience(Dispatcher(1, 1), seconds=0.05)
+        limit = StallLimit(Dispatcher(1, 1), seconds=0.05)
         requests = [{"n": n} for n in range(6)]
-        assert run(requests, call, acall, 2, lambda _: None, asynchronous, patience) == list(range(6))
+        assert run(requests, call, acall, 2, lambda _: None, asynchronous, limit) == list(range(6))
         assert sorted(sent) == list(range(6))
 
 
 def test_patience_lasts_while_calls_end_and_begins_anew_with_the_last_primary() -> None:
     now, dispatcher = [100.0], Dispatcher(1, 1)
     dispatcher.ended_at = 0.0
-    patience = Patience(dispatcher, 30, lambda: now[0])
+    limit = StallLimit(dispatcher, 30, lambda: now[0])
     now[0] = 130.0
-    assert not patience.is_over
+    assert not limit.is_over
     dispatcher.ended_at, now[0] = 120.0, 149.0
-    assert not patience.is_over
-    patience.renew()
+    assert not limit.is_over
+    limit.renew()
     now[0] = 178.0
-    assert not patience.is_over
+    assert not limit.is_over
     now[0] = 180.0
-    assert patience.is_over
-    patience.renew()
-    assert not patience.is_over
+    assert limit.is_over
+    limit.renew()
+    assert not limit.is_over
 
 
 def test_a_batch_in_which_everything_failed_has_a_reason() -> None:

@@ -847,13 +847,13 @@ class TestEnding:
         d.admit(jobs, None)
         assert jobs[0].started.wait(LONG)
         d.pause("next", 20)
-        assert (d.rests("next"), jobs[1].endings) == (False, [])
+        assert (d.has_long_pause("next"), jobs[1].endings) == (False, [])
         d.pause("next", 3_600)
         late = Job(gate)
         assert d.admit([late], None)
         assert late.ended.wait(LONG)
         assert late.endings == ["dropped"]
-        assert (d.rests("next"), d.rests("other")) == (True, False)
+        assert (d.has_long_pause("next"), d.has_long_pause("other")) == (True, False)
         assert jobs[1].endings == ["dropped"]
         gate.set()
         assert d.drain(LONG)

@@ -52,7 +52,7 @@ def test_a_close_in_a_hurry_records_what_is_in_flight_and_what_waits(
 def test_a_batch_whose_silent_side_hangs_sends_all_its_primaries_and_returns(
     sim: Any, drive: Any, isolation: str, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("mirrorkit.batches.PATIENCE_S", 0.5)
+    monkeypatch.setattr("mirrorkit.batches.STALL_S", 0.5)
     options = {"max_in_flight": 2, "max_waiting": 4, "isolation": isolation}
     with sim.hold("gpt-4o-mini") as hold:
         session = mk.MirrorSession(models_of(sim), silent_model="next", **options)

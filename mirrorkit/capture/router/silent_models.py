@@ -93,7 +93,7 @@ class SilentModels:
         return self._taken.get(_id(deployment), _UNCHANGED)
 
     def _forget(self, deployments: Sequence[Mapping[str, Any]]) -> None:
-        """Forget what was put back, and nothing else: one that closes just now may have left it to another."""
+        """Forget what was put back, and nothing else: the rest is for another that closes just now."""
         taken = {_id(deployment) for deployment in deployments if _is_taken(deployment)}
         self._taken = {own: silent for own, silent in self._taken.items() if own in taken}
 
