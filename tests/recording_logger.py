@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger
@@ -51,25 +52,28 @@ class RecordingLogger(CustomLogger):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[LoggedCall] = []
+        self._made_at = datetime.now()
         self._news = threading.Condition()
 
     def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        self._keep(True, kwargs)
+        self._keep(True, kwargs, start_time)
 
     def log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        self._keep(False, kwargs)
+        self._keep(False, kwargs, start_time)
 
     async def async_log_success_event(
         self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
     ) -> None:
-        self._keep(True, kwargs)
+        self._keep(True, kwargs, start_time)
 
     async def async_log_failure_event(
         self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
     ) -> None:
-        self._keep(False, kwargs)
+        self._keep(False, kwargs, start_time)
 
-    def _keep(self, ok: bool, kwargs: Any) -> None:
+    def _keep(self, ok: bool, kwargs: Any, started_at: datetime) -> None:
+        if started_at < self._made_at:
+            return  # LiteLLM carries what a loop has not logged over to the next, perhaps of another test
         call = LoggedCall(ok, kwargs)
         with self._news:
             # of a blocking stream of the responses API LiteLLM logs the end twice

@@ -33,7 +33,8 @@ FULL = MAX_WAITING - CONCURRENCY
 TIMEOUT_S = 2.0
 # nothing but LiteLLM's own work is to be slow: what a soak takes is the number of its requests
 QUICK: dict[str, Any] = {"ttft_s": 0.0, "token_s": 0.0, "words": 1}
-FAULTS = {"500": 0.05, "hang": 0.02}
+# the Router tries again after a 500, as it does by default, and not after a 400
+FAULTS = {"500": 0.05, "400": 0.05, "hang": 0.02}
 KEPT_IN_MEMORY = 500
 # LiteLLM's pool and the loop's own, which have a thread more whenever all of theirs are at work
 _POOLS = ("litellm-logging", "asyncio_")

@@ -580,7 +580,7 @@ class TestWhereWeDiffer:
             drive.chat(session, metadata={"spend_logs_metadata": {"team": "x"}})
             drive.drain(session)
             pair = row(session)
-            silent = logger.of(drive, "gpt-4o-mini")[0]
+            (silent,) = logger.of(drive, "gpt-4o-mini")
         logged = silent.payload["metadata"]["spend_logs_metadata"]
         assert logged["team"] == "x"
         assert logged["mirrorkit_pair_id"] == silent.metadata["mirrorkit_pair_id"] == pair["pair_id"]
