@@ -532,8 +532,9 @@ session = make()
 calls(session, 3)
 stream = session.completion("chat", MESSAGES, stream=True)
 next(stream)
-say(under_way=session.under_way)
+say(streams=True)
 sys.stdin.readline()
+say(under_way=session.under_way)
 pid = os.fork()
 if not pid:
     # none of its own: it neither waits for its parent's nor makes them again, nor a dropped stream's
@@ -547,9 +548,10 @@ session.close()
 tell(session)
 """
     with sim.hold("gpt-4o-mini") as hold, program(body) as running:
-        assert running.hear() == {"under_way": 3}
+        assert running.hear() == {"streams": True}
         hold.wait_for(3, PATIENCE_S)
         running.tell()
+        assert running.hear() == {"under_way": 3}
         assert running.hear() == {"drained": True, "under_way": 0}
         assert running.hear() == {"code": 0}
         hold.release()
