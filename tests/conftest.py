@@ -17,13 +17,16 @@ import pytest
 
 from mirrorkit.simulator import SimulatedModel, Simulator
 
+_IS_CI = "MIRRORKIT_CI" in os.environ
+
 hypothesis.settings.register_profile(
     "mirrorkit",
     # how long an example takes says what else the machine is doing, and LiteLLM's threads with it
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
     # a run of CI that fails can be repeated; anyone else's looks at examples that nobody has tried
-    derandomize="MIRRORKIT_CI" in os.environ,
+    derandomize=_IS_CI,
+    max_examples=100 if _IS_CI else 40,
 )
 hypothesis.settings.load_profile("mirrorkit")
 

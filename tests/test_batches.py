@@ -161,6 +161,7 @@ def test_a_close_amid_a_batch_leaves_a_row_for_each_mirror(sim: Any, models: Any
     assert set(frame["primary_status"]) == {"unknown"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("journal", [False, True])
 def test_nothing_is_sent_once_a_session_is_closed(
     sim: Any, models: Any, drive: Any, tmp_path: Any, journal: bool

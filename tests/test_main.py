@@ -211,6 +211,7 @@ def test_a_title_that_is_no_text_can_be_read(demo: Demo, tmp_path: Path) -> None
     assert "<title>July ⟨U+DCFF⟩</title>" in out.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -395,6 +395,7 @@ shared = settings(max_examples=40, suppress_health_check=list(HealthCheck))
 
 
 class TestAnyRequest:
+    @pytest.mark.slow
     @shared
     @given(recipe=chats)
     @example({"messages": [{"role": "user", "content": Odd("megabyte")}]})

@@ -241,6 +241,7 @@ def refused(served: Simulator, plugin: Any) -> Any:
     return litellm.Router(models, plugins=[plugin])
 
 
+@pytest.mark.slow
 def test_a_child_that_cannot_build_its_router_is_said_at_construction(
     served: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,7 @@ class Untold(asyncio.SelectorEventLoop):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, Untold])
 def test_a_silent_call_whose_turn_comes_as_its_loop_is_shut_down_is_made_once_elsewhere(
     sim: Any, loop: Any
@@ -236,6 +237,7 @@ def test_ctrl_c_at_the_end_gives_up_what_waits_and_records_it_as_cancelled(sim: 
     assert dropped["lag_s"] is None
 
 
+@pytest.mark.slow
 def test_ctrl_c_amid_a_blocking_run_keeps_what_is_done(sim: Any, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(

@@ -495,6 +495,7 @@ class TestWhereWeDiffer:
             assert session.funnel.mirrored == mirrored
         assert sim.count("gpt-4o-mini") == mirrored
 
+    @pytest.mark.slow
     def test_its_failures_cool_nothing_down(self, sim: Any, drive: Any) -> None:
         # two deployments, as LiteLLM never cools down the last of a group
         twin = sim.deployment("next", "gpt-4.1-mini")

@@ -106,6 +106,7 @@ class TestOneThatIsUp:
         assert f"child process {child_of(session).pid}" in repr(session)
 
 
+@pytest.mark.slow
 def test_a_child_that_dies_loses_what_it_had_and_says_so_and_the_next_goes_on(
     session: mk.MirrorSession, served: Simulator, eventually: Any
 ) -> None:

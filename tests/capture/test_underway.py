@@ -404,6 +404,7 @@ def test_metadata_that_cannot_be_copied_are_sent_and_leave_nothing_behind(sim: A
         assert_nothing_under_way(session)
 
 
+@pytest.mark.slow
 def test_at_every_look_amid_traffic_no_pair_that_started_before_is_missing(sim: Any, drive: Any) -> None:
     looks: list[tuple[datetime, pl.DataFrame]] = []
     over = threading.Event()

@@ -66,6 +66,7 @@ def test_the_order_of_the_rows_changes_nothing(recorded, seed: int, shuffled: in
     assert alike(told(frame), told(mixed))
 
 
+@pytest.mark.slow
 def test_two_recordings_put_together_are_the_same_either_way(recorded) -> None:
     frame = traffic(recorded, 3)
     one, other = frame.filter(pl.col("arm") != "nano"), frame.filter(pl.col("arm") == "nano")
@@ -153,6 +154,7 @@ def test_a_pair_without_id_or_arm_is_refused_with_what_to_do(recorded, column: s
         compare(nameless)
 
 
+@pytest.mark.slow
 @pytest.mark.unwarned
 @pytest.mark.parametrize("count", [1, 300])
 @pytest.mark.parametrize(

@@ -134,6 +134,7 @@ def test_what_is_told_does_not_depend_on_where_the_texts_are(mixed, lazily, aske
     assert not {*TEXTS} & {*seen.frame.columns}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_nor_on_how_they_are_read(mixed, way: Lazily, tmp_path: Path) -> None:
     frame = mixed(60)
@@ -224,6 +225,7 @@ def test_figures_are_those_of_the_frame_in_memory(mixed, lazily) -> None:
         assert getattr(seen, view)().to_json() == getattr(same, view)().to_json()
 
 
+@pytest.mark.slow
 def test_a_report_is_that_of_the_frame_in_memory(mixed, lazily, tmp_path: Path) -> None:
     frame = mixed(200)
     shown = []

@@ -148,6 +148,7 @@ def test_no_usable_pair_says_why_and_what_to_do() -> None:
 # estimates beside reports
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["cost", "input_tokens", "output_tokens", "tokens_per_s"])
 def test_tokens_that_were_estimated_are_not_compared_with_those_that_were_reported(metric: str) -> None:
     columns = {"cost_usd": 1.0, "input_tokens": 9, "output_tokens": 9, "latency_s": 1.0}

@@ -209,6 +209,7 @@ def test_what_is_about_all_arms_comes_first_and_the_rest_names_its_arm(plain) ->
     assert "\x1b" not in str(seen[2])
 
 
+@pytest.mark.slow
 @pytest.mark.unwarned
 @pytest.mark.parametrize("value", [1e308, 5e-324, float("inf"), float("nan"), -1.0, 0.0, None])
 @pytest.mark.parametrize("side", [0, 1])

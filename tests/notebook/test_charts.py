@@ -248,6 +248,7 @@ def test_rare_kinds_are_put_together() -> None:
     assert sum(finish.x) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hostile",
     [

@@ -102,6 +102,7 @@ def points(figure: Any) -> int:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("name", FRAMES)
 def test_each_panel_is_drawn_or_says_what_is_missing(view: View, name: str) -> None:
