@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from time import monotonic, process_time
 
 _CALL_S = 0.008
@@ -48,7 +49,7 @@ class Room:
         self._primaries = 0
         self._started = 0
         self._started_at = clock()
-        self._due = self._started_at
+        self._due = -inf
         self._notes: deque[tuple[float, float]] = deque()
 
     def entered(self) -> None:
