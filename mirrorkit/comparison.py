@@ -249,8 +249,9 @@ def compare(
             of them put together; its order does not matter. A lazy frame, as of `polars.scan_parquet`, may be
             larger than memory: its numbers and names are collected, its long texts are read in parts.
         gates: what must hold for a switch: a margin for each metric. Ratios, silent over primary, for
-            latency, ttft, cost, tokens and length (1.10 allows 10 % more); differences of shares for errors,
-            refusals and the like (0.01 is one point); means for likeness, win rates and metrics of your own.
+            latency, ttft, cost, tokens and length (1.10 allows 10 % more); for errors, refusals, valid JSON
+            and other shares, how much worse the silent side may be (0.01 is one point); levels for likeness,
+            win rates and metrics of your own.
             By default `{"latency": 1.10, "cost": 1.00, "errors": 0.01}`.
         alpha: the probability, at most, of ever saying "switch" to a model that violates a margin, and of
             ever saying "keep" although all hold; 0.05 by default.

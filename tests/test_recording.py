@@ -190,6 +190,16 @@ def test_gates_and_looks_go_with_the_recording(tmp_path: Path) -> None:
     assert (third.plan.alpha, len(told(third))) == (0.01, 2)
 
 
+def test_a_gate_of_a_recording_means_what_it_meant_when_it_was_set(tmp_path: Path) -> None:
+    """At most 5 points worse was once set as json_valid=-0.05, and is kept as it was."""
+    given = '"gates": {"json_valid": -0.05}, "alpha": 0.05'
+    old = f'[{{"pairs": 9, "words": "gates: json_valid > -5 points; alpha 0.05", "given": {{{given}}}}}]'
+    write_parquet(frame(9), tmp_path / "old.parquet", kept={"plan": old})
+    kept = load(tmp_path / "old.parquet").compare()
+    assert kept.plan == load(tmp_path / "old.parquet").compare(gates={"json_valid": 0.05}).plan
+    assert kept.gates["gate"].to_list() == ["json_valid > -5 points"]
+
+
 def test_the_verdict_of_a_recording_is_that_of_the_session_mid_flight(tmp_path: Path) -> None:
     started = fast(120)["started_at"]
     for place, answer in ((99, "keep collecting"), (100, "switch")):

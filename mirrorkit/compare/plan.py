@@ -1,6 +1,7 @@
 """What the user wants to know, set before looking: gates, error rate, metrics, rules."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -13,7 +14,7 @@ import polars as pl
 
 from mirrorkit.compare.answers.rules import Rules, make_rules
 from mirrorkit.compare.metrics import BUILT_IN, BuiltIn, Metric, of_user, over_slo
-from mirrorkit.errors import CompareError
+from mirrorkit.errors import CompareError, MirrorWarning
 
 DEFAULT_GATES: Mapping[str, float] = {"latency": 1.10, "cost": 1.00, "errors": 0.01}
 DEFAULT_ALPHA = 0.05
@@ -27,9 +28,10 @@ UserMetric = Metric | pl.Expr | Callable[[dict[str, Any]], float | bool | None]
 class Plan:
     """What a comparison is to tell.
 
-    `gates` maps metrics to margins; `alpha` is the probability, at most, of a wrong "switch", and of a wrong
-    "keep"; `slo_s` is the time in seconds beyond which a call is too late; `max_pairs` is how many pairs an
-    arm may take until it is decided; `metrics` are the user's own.
+    `gates` maps metrics to margins on the scale of the metric's effect, which is how recordings keep them: at
+    most 5 points worse is 0.05 for `errors`, and −0.05 for `json_valid`. `alpha` is the probability, at most,
+    of a wrong "switch", and of a wrong "keep"; `slo_s` is the time in seconds beyond which a call is too
+    late; `max_pairs` is how many pairs an arm may take until it is decided; `metrics` are the user's own.
     """
 
     gates: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_GATES))
@@ -66,6 +68,9 @@ class Plan:
     ) -> "Plan":
         """The same plan but for what is given.
 
+        On a difference of shares, a margin in `gates` is how much worse the silent side may be, whichever way
+        is good: 0.05 is 5 points. Warns of one that asks for better where higher is better.
+
         Raises CompareError for what is out of range, or a gate on a metric that there is not.
 
         >>> Plan().with_changes(gates={"cost": 0.8}).words()
@@ -83,7 +88,11 @@ class Plan:
                 self.rules.tolerance if tolerance is None else tolerance,
             ),
         )
-        return replace(changed, gates=_gates(self.gates if gates is None else gates, changed))
+        if gates is None:
+            kept = {name: _margin(name, margin, changed) for name, margin in self.gates.items()}
+        else:
+            kept = _gates(gates, changed)
+        return replace(changed, gates=kept)
 
     def words(self) -> str:
         """The plan in a line."""
@@ -118,14 +127,34 @@ def margin_words(metric: BuiltIn, margin: float) -> str:
     if metric.kind in ("ratio", "median", "totals"):
         return f"×{margin:g}"
     if metric.kind == "shares":
-        return f"{100 * margin:+g} point{'' if abs(margin) == 0.01 else 's'}"
+        return f"{'+' * (margin >= 0)}{_points(margin)}"
     return f"{100 * margin:g} %" if metric.unit == "share" else f"{margin:g} {metric.unit}".strip()
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:g} point{'' if abs(share) == 0.01 else 's'}"
 
 
 def _gates(gates: Any, plan: Plan) -> dict[str, float]:
     if not isinstance(gates, Mapping):
         raise CompareError(f'gates={gates!r}: give a dict, such as {{"latency": 1.10, "errors": 0.01}}')
-    return {name: _margin(name, margin, plan) for name, margin in gates.items()}
+    return {name: _as_effect(name, _margin(name, margin, plan), plan) for name, margin in gates.items()}
+
+
+def _as_effect(name: str, worse: float, plan: Plan) -> float:
+    """A margin that was set, on the scale of its metric's effect."""
+    metric = plan.metric(name)
+    if metric.kind != "shares" or metric.better == "lower":
+        return worse
+    if worse < 0:
+        warnings.warn(
+            f"the gate {name}={worse:g} asks the silent side to be better by {_points(-worse)}, and can "
+            f"never pass where the primary's share is {100 * (1 + worse):g} % or more. Where it may be "
+            f"{_points(-worse)} worse, write {name}={-worse:g}, which once was written as {worse:g}.",
+            MirrorWarning,
+            stacklevel=5,
+        )
+    return 0.0 - worse
 
 
 def _margin(name: Any, margin: Any, plan: Plan) -> float:

@@ -51,7 +51,7 @@ LACKS: list[tuple[str, float, dict[str, Any], str]] = [
     ("truncated", 0.1, {"finish_reason": "stop"}, "finish_reason"),
     ("finish_reason", 0.5, {"finish_reason": "stop"}, "finish_reason"),
     ("output_length", 1.1, {"output": "x"}, "output"),
-    ("json_valid", -0.1, {"output": "{}", "params": JSON}, "output"),
+    ("json_valid", 0.1, {"output": "{}", "params": JSON}, "output"),
     ("identical", 0.5, {"output": "x"}, "output"),
     ("similarity", 0.5, {"output": "x"}, "output"),
     ("json_equal", 0.5, {"output": "{}"}, "output"),
@@ -226,7 +226,7 @@ def test_half_of_the_answers_blank_are_not_like_the_primarys() -> None:
 @pytest.mark.parametrize("blank", ["", None, " \n"])
 def test_a_blank_answer_is_not_the_json_that_was_asked_for(blank: str | None) -> None:
     frame = recorded(240, call_type="completion", params=JSON, output=("{}", ["{}", "{}", blank] * 80))
-    comparison = seen(frame, gates={"json_valid": -0.05, "errors": 0.05})
+    comparison = seen(frame, gates={"json_valid": 0.05, "errors": 0.05})
     row = comparison.table.filter(metric="json_valid").row(0, named=True)
     assert (row["n"], row["primary"], row["silent"]) == pytest.approx((240, 1, 2 / 3))
     assert (comparison.verdict.answer, comparison.verdict.decided_by) == ("keep", "json_valid")
@@ -254,7 +254,7 @@ def test_a_tool_call_on_one_side_alone_is_unlike_a_text_and_neither_valid_json_n
         N, call_type="completion", params=JSON, output=("{}", lacking("{}", 20)),
         tool_calls=(None, lacking(None, 20, CALL)),
     )  # fmt: skip
-    comparison = seen(frame, gates={"json_valid": -0.2, "tool_calls": 0.5, "identical": 0.5})
+    comparison = seen(frame, gates={"json_valid": 0.2, "tool_calls": 0.5, "identical": 0.5})
     told = {row["metric"]: (row["n"], row["effect"]) for row in comparison.table.iter_rows(named=True)}
     assert told["identical"] == told["similarity"] == told["json_equal"] == (N, 0.95)
     assert told["tool_calls"] == (20, 0.0)

@@ -40,7 +40,7 @@ def test_blank_answers_and_tool_calls_are_unlike_the_json_that_was_asked_for(
     compared: Any, stream: bool
 ) -> None:
     silent = [Reply(text=JSON), BLANK, Reply(text=JSON), CALL] * 6
-    gates = {"json_valid": -0.05, "identical": 0.9}
+    gates = {"json_valid": 0.05, "identical": 0.9}
     seen = compared([Reply(text=JSON)] * 24, silent, gates, stream=stream, **ASKED)
     kinds = seen.frame["silent_output_kind"].value_counts().sort("count", descending=True).rows()
     assert dict(kinds) == {"text": 12, "blank": 6, "tool_calls": 6}

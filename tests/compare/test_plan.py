@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from mirrorkit.compare.plan import (
     looks_to_json,
     plan_of,
 )
-from mirrorkit.errors import CompareError
+from mirrorkit.errors import CompareError, MirrorWarning
 
 OWN = {"mine": Metric(len, bounds=(-1, 1), better="lower")}
 
@@ -40,7 +41,7 @@ def test_what_is_not_given_stays_as_it_was() -> None:
 
 def test_a_gate_may_be_on_every_metric_and_on_the_users_own() -> None:
     margins = dict.fromkeys([*BUILT_IN, "over_slo", "mine"], 0.5)
-    assert set_up(gates=margins, slo_s=1, metrics=OWN).gates == margins
+    assert set_up(gates=margins, slo_s=1, metrics=OWN).gates == {**margins, "json_valid": -0.5}
     assert set_up(gates={"latency": np.float64(1.1)}).gates == {"latency": 1.1}
     assert set_up(gates={}).gates == {}
 
@@ -123,6 +124,51 @@ def test_metrics_are_in_the_order_of_the_table_and_over_slo_is_beside_errors() -
 
 
 @pytest.mark.parametrize(
+    ("name", "worse", "effect", "words"),
+    [
+        ("errors", 0.05, 0.05, "errors < +5 points"),
+        ("json_valid", 0.05, -0.05, "json_valid > -5 points"),
+        ("json_valid", 0.01, -0.01, "json_valid > -1 point"),
+        ("json_valid", 0, 0, "json_valid > +0 points"),
+    ],
+)
+def test_a_margin_of_shares_is_how_much_worse_whichever_way_is_good(
+    name: str, worse: float, effect: float, words: str
+) -> None:
+    plan = set_up(gates={name: worse})
+    assert (plan.gates, gate_words(plan, name)) == ({name: effect}, words)
+    assert math.copysign(1, plan.gates[name]) == (-1 if effect < 0 else 1)
+
+
+def test_what_is_better_of_a_mean_is_above_its_margin() -> None:
+    """A win rate and a likeness are levels, not differences: 0.6 is 60 %."""
+    gates = {"preference": 0.6, "judge": 0.5, "similarity": 0.8, "tokens_per_s": 0.9, "finish_reason": 0.95}
+    assert set_up(gates=gates).gates == gates
+
+
+def test_changing_something_else_leaves_the_margins_as_they_are() -> None:
+    plan = set_up(gates={"json_valid": 0.05})
+    assert plan.with_changes(alpha=0.1).with_changes(max_pairs=9).gates == {"json_valid": -0.05}
+
+
+def test_a_gate_that_asks_for_better_where_good_is_high_warns_and_says_what_to_write() -> None:
+    words = r"json_valid=-0.05 asks .* better by 5 points, .* 95 % or more\. .* write json_valid=0.05, "
+    with pytest.warns(MirrorWarning, match=words):
+        plan = set_up(gates={"json_valid": -0.05})
+    assert gate_words(plan, "json_valid") == "json_valid > +5 points"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        set_up(gates={"errors": -0.005, "json_valid": 0.05})
+        plan.with_changes(alpha=0.1)
+
+
+@pytest.mark.parametrize("margin", [1, -1, 1.5, math.nan, "0.05", True])
+def test_a_margin_that_cannot_be_is_shown_as_it_was_given(margin: Any) -> None:
+    with pytest.raises(CompareError, match=f"the margin of 'json_valid' is '?{margin}"):
+        set_up(gates={"json_valid": margin})
+
+
+@pytest.mark.parametrize(
     ("name", "margin", "words"),
     [
         ("cost", 0.8, "cost < ×0.8"),
@@ -152,6 +198,25 @@ def test_looks_go_through_json_and_give_the_plan_back() -> None:
     looks = (look_of(Plan(), 10), look_of(plan, 240))
     assert looks_from_json(looks_to_json(looks)) == looks
     assert plan_of(looks[-1]) == plan
+
+
+BEFORE = (
+    '[{"pairs": 240, "words": "gates: json_valid > -5 points, errors < +1 point; alpha 0.05", "given": '
+    '{"gates": {"json_valid": -0.05, "errors": 0.01}, "alpha": 0.05, "slo_s": null, "max_pairs": null, '
+    '"metrics": {}, "ignore": [], "clean": null, "tolerance": 0.0}}]'
+)
+"""As it was written when a gate of at most 5 points worse was set as json_valid=-0.05."""
+
+
+def test_gates_that_were_kept_mean_what_they_meant() -> None:
+    """What is kept is the margin of the effect, and so the same however it was set."""
+    (kept,) = looks_from_json(BEFORE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plan = plan_of(kept).with_changes()
+    assert plan == set_up(gates={"json_valid": 0.05, "errors": 0.01})
+    assert look_of(plan, 240).given == kept.given
+    assert plan.words() == kept.words
 
 
 def test_functions_are_not_kept_but_a_gate_on_one_is_and_waits_for_it() -> None:
