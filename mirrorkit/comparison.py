@@ -88,8 +88,9 @@ class Comparison:
 
         A search through subgroups is outside the guarantee: there are intervals, but no verdict.
 
-        Raises CompareError if the frame has no such column (that of a lazy frame has no long texts), or there
-        are more than 50 slices.
+        Raises CompareError if the frame has no such column (that of a lazy frame has no long texts), the
+        column is known only after the call, as a latency or a model's answer is, or there are more than 50
+        slices.
 
         Examples: `by("tags")`, `by(pl.col("primary_input_tokens").qcut(4))`.
         """

@@ -7,6 +7,7 @@ import polars as pl
 from mirrorkit.compare import wording
 from mirrorkit.compare.estimates import as_table, estimate
 from mirrorkit.compare.gathered import TEXTS
+from mirrorkit.compare.outcomes import outcomes_in, why_no_slice
 from mirrorkit.compare.plan import Plan
 from mirrorkit.errors import CompareError
 
@@ -22,7 +23,8 @@ def by(
 
     A pair with several values (tags) is in the slice of each; one with none is in the slice "(none)".
 
-    Raises CompareError if the frame has no such column, there are more than 50 slices, or no such metric.
+    Raises CompareError if the frame has no such column, it is known only after the call, there are more than
+    50 slices, or no such metric.
     """
     names = plan.names()
     if metrics is not None and not _are(metrics, names):
@@ -30,6 +32,8 @@ def by(
     expression = pl.col(part) if isinstance(part, str) else part
     if not isinstance(expression, pl.Expr):
         raise CompareError(f"by({part!r}): give the name of a column or a Polars expression")
+    if outcomes := outcomes_in(expression):
+        raise CompareError(f"by: {why_no_slice(outcomes[0])}")
     if absent := [
         name for name in TEXTS if name in expression.meta.root_names() and name not in frame.columns
     ]:

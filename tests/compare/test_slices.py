@@ -77,6 +77,11 @@ def test_all_arms_and_the_users_metrics_are_in_a_slice(recorded) -> None:
 @pytest.mark.parametrize(
     ("part", "words"),
     [
+        (
+            "primary_latency_s",
+            "by: 'primary_latency_s' is known only after the call: .*regression to the mean",
+        ),
+        (pl.col("tags").list.len() + pl.col("lag_s"), "by: 'lag_s' is known only after the call"),
         ("charm", "by: the expression cannot be run on the frame: .*charm"),
         (pl.col("charm"), "by: the expression cannot be run on the frame"),
         ("pair_id", "by: 51 slices, 50 at most: cut numbers into ranges.* p0, p1, .* and 46 more"),
@@ -102,6 +107,43 @@ def test_a_part_that_makes_no_slices_is_an_error_that_says_why(recorded, part, w
         return
     with pytest.raises(CompareError, match=words):
         sliced(recorded(51), part)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "silent_status",
+        "primary_output_tokens",
+        "silent_cost_usd",
+        "primary_output",
+        "silent_model",
+        "similarity",
+        "primary_refused",
+        "json_equal",
+        "preference",
+        "judge_preference",
+        pl.col("silent_latency_s") / pl.col("primary_latency_s") > 1,
+    ],
+)
+def test_what_is_known_only_after_a_call_makes_no_slices(recorded, part: str | pl.Expr) -> None:
+    """A primary that was slow by chance is set against a silent call that was not."""
+    with pytest.raises(CompareError, match=r"is known only after the call: .* Slice by .* tags, model_group"):
+        sliced(recorded(6), part)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("tags", "model_group", "call_type", "stream", "cluster", "arm", "primary_input_tokens"),
+        pl.col("messages").str.len_chars() > 9,
+        pl.col("params").str.contains("json"),
+        pl.col("started_at").dt.hour(),
+        "primary_topic",
+    ],
+)
+def test_what_a_request_is_makes_slices_and_so_does_a_column_of_the_users(recorded, part) -> None:
+    frame = recorded(6, messages="[]", params="{}", input_tokens=(9, 8), primary_topic=["x", "y"] * 3)
+    assert sliced(frame, part, ["errors"])["n"].sum() == 6
 
 
 @pytest.mark.parametrize("metrics", ["latency", ["charm"], ["latency", "charm"], [["latency"]], 3])
