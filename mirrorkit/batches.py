@@ -63,6 +63,7 @@ class Batches(ABC):
             ConfigError: the requests cannot be read, or name a model group that the Router has not got.
         """
         asked, answers = self._asked(requests, model, column, params, concurrency)
+        limit = self._stall_limit()
         with (
             progress_bar(len(asked), "mirroring", progress) as show,
             self._mirror.dispatcher.regardless_of_room(),
@@ -74,13 +75,13 @@ class Batches(ABC):
                     concurrency,
                     show,
                     answers,
-                    self._stall_limit(),
+                    limit,
                     self._batch_workers,
                 )
             except BaseException:
                 self.cancel()
                 raise
-        return self._answered(answers)
+        return self._answered(answers, limit)
 
     async def arun(
         self,
@@ -94,6 +95,7 @@ class Batches(ABC):
     ) -> list[Any]:
         """The same, awaiting, on the running loop; see `run`."""
         asked, answers = self._asked(requests, model, column, params, concurrency)
+        limit = self._stall_limit()
         with (
             progress_bar(len(asked), "mirroring", progress) as show,
             self._mirror.dispatcher.regardless_of_room(),
@@ -105,12 +107,12 @@ class Batches(ABC):
                     concurrency,
                     show,
                     answers,
-                    self._stall_limit(),
+                    limit,
                 )
             except BaseException:
                 self.cancel()
                 raise
-        return self._answered(answers)
+        return self._answered(answers, limit)
 
     @property
     def answers(self) -> list[Any]:
@@ -137,9 +139,10 @@ class Batches(ABC):
     def _stall_limit(self) -> StallLimit:
         return StallLimit(self._mirror.dispatcher, STALL_S)
 
-    def _answered(self, answers: list[Any]) -> list[Any]:
+    def _answered(self, answers: list[Any], limit: StallLimit) -> list[Any]:
         """The answers of a batch, with a word where it has come to nothing or not to its end."""
-        left = self._mirror.dispatcher.under_way
+        # what is just being recorded is no reason to say so
+        left = self._mirror.dispatcher.under_way if limit.is_over else 0
         if (failure := failure_of(answers)) is not None:
             why = self._mirror.recorder.scrubber.error(f"{type(failure).__name__}: {failure}")
             many = f"{len(answers):,} of {len(answers):,} primaries failed: {why}"

@@ -53,7 +53,8 @@ def test_without_a_deadline_a_store_that_does_not_answer_is_given_up(
         began = time.monotonic()
         journal.close()
     assert time.monotonic() - began < 10
-    assert str(journal.folder) in str(told[0].message)
+    # that of another test's journal may be told of meanwhile
+    assert any(str(journal.folder) in str(each.message) for each in told)
     with pytest.raises(RecordingError, match="cannot be read: there is no answer in time"):
         load(mute["place"], storage_options=mute["storage_options"])
 
