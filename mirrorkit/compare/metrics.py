@@ -19,6 +19,7 @@ from mirrorkit.compare.selection import (
     flag,
     gap,
     known,
+    read_by,
     select,
 )
 from mirrorkit.errors import CompareError
@@ -131,9 +132,9 @@ def columns_of(metric: BuiltIn) -> set[str]:
     >>> sorted(columns_of(BUILT_IN["finish_reason"]))
     ['primary_finish_reason', 'primary_status', 'silent_finish_reason', 'silent_status']
     """
-    expressions = [reason.holds(side) for reason in metric.reasons for side in SIDES]
-    expressions += [] if metric.within is None else [metric.within]
-    columns = {name for expression in expressions for name in expression.meta.root_names()}
+    columns = set(read_by(metric.reasons))
+    if metric.within is not None:
+        columns.update(metric.within.meta.root_names())
     if any(reason.gap for reason in metric.reasons):
         columns |= {f"{side}_status" for side in SIDES}
     return values_in(metric) | columns | ({metric.order} if metric.order else set())

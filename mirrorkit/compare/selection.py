@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, reduce
+from operator import or_
 from typing import Literal
 
 import polars as pl
@@ -117,58 +119,77 @@ def select(frame: pl.DataFrame, reasons: Sequence[Reason], keep: Iterable[str] |
     >>> select(pl.DataFrame({"primary_s": [1, 2], "silent_s": [1, 10]}), [late]).left_out
     ('1 left out: late (primary 0, silent 1)',)
     """
-    at = [{side: reason.holds(side) for side in SIDES} for reason in reasons]
-    first = pl.lit(None, pl.UInt8)
-    for number in range(len(at) - 1, -1, -1):
-        first = pl.when(at[number]["primary"] | at[number]["silent"]).then(number).otherwise(first)
-    marked = frame.lazy().select(first.cast(pl.UInt8).alias("first"), *_sides_of(at)).collect()
+    marked = frame.lazy().select(_marks(tuple(reasons))).collect()
     chosen = marked["first"].is_null()
     wanted = frame if keep is None else only(frame, keep)
     if chosen.all():
         return Selection(wanted, (), (), wanted.clear())
-    one_sided = _one_sided(frame, marked, reasons)
+    out = ~chosen
+    left = marked.filter(out)
+    alone = _one_sided(left, reasons)
+    if alone.any():
+        alone &= _both_ok(frame.filter(out))
     return Selection(
         wanted.filter(chosen),
         tuple(
-            f"{pairs:,} left out: {reasons[number].words} (primary {primary:,}, silent {silent:,})"
-            for number, pairs, primary, silent in _tally(marked.filter(~chosen))
+            f"{pairs:,} left out: {reason.words} (primary {primary:,}, silent {silent:,})"
+            for reason, pairs, primary, silent in _tally(left, reasons)
         ),
         tuple(
-            Omission(reasons[number].words, pairs, primary, silent, reasons[number].remedy)
-            for number, pairs, primary, silent in _tally(marked[one_sided])
+            Omission(reason.words, pairs, primary, silent, reason.remedy)
+            for reason, pairs, primary, silent in _tally(left.filter(alone), reasons)
         ),
-        wanted[one_sided],
+        wanted[out.arg_true().filter(alone)],
     )
 
 
-def _sides_of(at: Sequence[dict[str, pl.Expr]]) -> list[pl.Expr]:
-    return [
-        holds.alias(f"{side} {number}") for number, sides in enumerate(at) for side, holds in sides.items()
-    ]
+@lru_cache(maxsize=128)
+def read_by(reasons: tuple[Reason, ...]) -> frozenset[str]:
+    """The frame's columns that reasons are told from.
+
+    >>> sorted(read_by((NOT_OK,)))
+    ['primary_status', 'silent_status']
+    """
+    expressions = (reason.holds(side) for reason in reasons for side in SIDES)
+    return frozenset(name for expression in expressions for name in expression.meta.root_names())
 
 
-def _tally(left: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
+@lru_cache(maxsize=128)
+def _marks(reasons: tuple[Reason, ...]) -> list[pl.Expr]:
+    """The first reason against each pair, by its number, and which sides have each of them."""
+    at = [[reason.holds(side) for side in SIDES] for reason in reasons]
+    first = pl.lit(None, pl.UInt8)
+    for number, (primary, silent) in reversed(list(enumerate(at))):
+        first = pl.when(primary | silent).then(number).otherwise(first)
+    sides = (
+        holds.alias(f"{side} {number}")
+        for number, of_each in enumerate(at)
+        for side, holds in zip(SIDES, of_each, strict=True)
+    )
+    return [first.cast(pl.UInt8).alias("first"), *sides]
+
+
+def _tally(left: pl.DataFrame, reasons: Sequence[Reason]) -> Iterator[tuple[Reason, int, int, int]]:
     """For each first reason: the pairs, and on how many of them each side has it."""
-    for number, pairs, *sides in left.group_by("first").agg(pl.len(), pl.all().sum()).sort("first").rows():
-        primary, silent = sides[2 * number : 2 * number + 2]
-        yield number, pairs, primary, silent
+    for number, reason in enumerate(reasons):
+        mine = left["first"] == number
+        if pairs := mine.sum():
+            primary, silent = ((left[f"{side} {number}"] & mine).sum() for side in SIDES)
+            yield reason, pairs, primary, silent
 
 
-def _one_sided(frame: pl.DataFrame, marked: pl.DataFrame, reasons: Sequence[Reason]) -> pl.Series:
-    """The places of the pairs, ok on both sides, left out for a gap on one side alone, or of the pair."""
+def _one_sided(left: pl.DataFrame, reasons: Sequence[Reason]) -> pl.Series:
+    """Whether each of the pairs left out is so for a gap on one side alone, or of the pair."""
     gaps = {kind: [n for n, reason in enumerate(reasons) if reason.gap == kind] for kind in ("side", "pair")}
-    primary, silent = (
-        pl.any_horizontal(pl.lit(False), *(pl.col(f"{side} {number}") for number in gaps["side"]))
-        for side in SIDES
-    )
-    first = pl.col("first")
-    alone = (first.is_in(gaps["side"]) & (primary != silent)) | first.is_in(gaps["pair"])
-    places = marked.select(alone.fill_null(False).arg_true().alias("place"))["place"]
-    if not len(places):
-        return places
-    statuses = only(frame, (f"{side}_status" for side in SIDES))[places]
-    both_ok = statuses.select(pl.all_horizontal(pl.all().eq_missing("ok")).alias("ok"))["ok"]
-    return places.filter(both_ok)
+    none = pl.repeat(False, left.height, dtype=pl.Boolean, eager=True)
+    of_side, of_pair = (reduce(or_, (left["first"] == n for n in gaps[kind]), none) for kind in gaps)
+    primary, silent = (reduce(or_, (left[f"{side} {n}"] for n in gaps["side"]), none) for side in SIDES)
+    return (of_side & (primary ^ silent)) | of_pair
+
+
+def _both_ok(frame: pl.DataFrame) -> pl.Series:
+    primary, silent = (frame[f"{side}_status"].eq_missing(pl.Series(["ok"])) for side in SIDES)
+    return primary & silent
 
 
 def known(words: str, value: Callable[[str], pl.Expr]) -> list[Reason]:

@@ -6,6 +6,7 @@ import polars as pl
 
 from mirrorkit.compare import wording
 from mirrorkit.compare.estimates import as_table, estimate
+from mirrorkit.compare.evidence import narrowed
 from mirrorkit.compare.gathered import TEXTS
 from mirrorkit.compare.outcomes import outcomes_in, why_no_slice
 from mirrorkit.compare.plan import Plan
@@ -42,32 +43,38 @@ def by(
             'column of what you need of it, as by lazy.with_columns(part=...), compare, and use by("part")'
         )
     try:
-        sliced = frame.with_columns(expression.alias("slice"))
+        values = frame.with_columns(expression.alias("slice"))["slice"]
     except Exception as error:  # Polars raises its own, and whatever a function in the expression does
         message = str(error).partition("\n")[0]
         raise CompareError(f"by: the expression cannot be run on the frame: {message}") from error
-    if isinstance(sliced.schema["slice"], pl.List):
-        # which Polars version it is decides whether an empty list has a row
-        some = pl.when(pl.col("slice").list.len() > 0).then(pl.col("slice").list.unique())
-        sliced = sliced.with_columns(some).explode("slice")
-    texts, names = _named(sliced["slice"])
-    sliced = sliced.with_columns(texts)
+    rows, names = _rows_of_slices(values)
     if len(names) > MOST_SLICES:
         raise CompareError(
             f"by: {len(names):,} slices, {MOST_SLICES} at most: cut numbers into ranges, as by "
             f"pl.col(...).qcut(4); the first are {wording.listing(names)}"
         )
     note = OUTSIDE.format(len(names))
+    read = narrowed(frame, [plan.metric(name) for name in metrics or plan.names()])
     parts = [
-        estimate(sliced.filter(pl.col("slice") == name), metrics, plan).select(
-            pl.lit(name).alias("slice"), pl.all()
-        )
+        estimate(read[rows[name]], metrics, plan).select(pl.lit(name).alias("slice"), pl.all())
         for name in names
     ]
     none = as_table({}).select(pl.lit("").alias("slice"), pl.all())
     return pl.concat([none, *parts]).with_columns(
         pl.concat_str(pl.lit(note), pl.col("note"), separator="; ", ignore_nulls=True).alias("note")
     )
+
+
+def _rows_of_slices(values: pl.Series) -> tuple[dict[str, pl.Series], list[str]]:
+    """The rows of each slice in their order, and the names of the slices in theirs."""
+    placed = pl.DataFrame({"slice": values}).with_row_index("row")
+    if isinstance(values.dtype, pl.List):
+        # which Polars version it is decides whether an empty list has a row
+        some = pl.when(pl.col("slice").list.len() > 0).then(pl.col("slice").list.unique())
+        placed = placed.with_columns(some).explode("slice")
+    texts, names = _named(placed["slice"])
+    rows = placed.with_columns(texts).group_by("slice").agg("row")
+    return dict(zip(rows["slice"], rows["row"], strict=True)), names
 
 
 def _named(values: pl.Series) -> tuple[pl.Series, list[str]]:

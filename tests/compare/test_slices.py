@@ -51,6 +51,32 @@ def test_each_slice_is_the_table_of_its_pairs_marked_as_outside_the_guarantee(re
     assert of_x["note"].to_list() == [note if each is None else f"{note}; {each}" for each in mine["note"]]
 
 
+def test_the_slices_of_a_list_are_what_filtering_for_each_value_gives(recorded, told) -> None:
+    count = 240
+    tags = [[tag for k, tag in enumerate("abc") if number % (k + 2) == 0] or None for number in range(count)]
+    frame = recorded(
+        count,
+        arm=["mini", "control", "large"] * 80,
+        request_id=[f"r{number // 3}" for number in range(count)],
+        tags=tags,
+        status=((["ok"] * 23 + ["error"]) * 10, (["ok"] * 11 + ["timeout"]) * 20),
+        latency_s=([1 + number % 7 for number in range(count)], [1 + number % 5 for number in range(count)]),
+        output=([f"text {number % 4}" for number in range(count)], "text 1"),
+        cluster=[None if number % 4 else f"c{number // 16}" for number in range(count)],
+    )
+    seen = sliced(frame, "tags")
+    assert seen["slice"].unique(maintain_order=True).to_list() == ["a", "b", "c", "(none)"]
+    for name in "abc":
+        mine = told(frame.filter(pl.col("tags").list.contains(name)))
+        assert seen.filter(slice=name).drop("slice", "note").equals(mine.drop("note"))
+        assert all(
+            one.endswith(other)
+            for one, other in zip(seen.filter(slice=name)["note"], mine["note"].fill_null(""), strict=True)
+        )
+    without = told(frame.filter(pl.col("tags").is_null()))
+    assert seen.filter(slice="(none)").drop("slice", "note").equals(without.drop("note"))
+
+
 def test_an_expression_makes_slices_and_numbers_are_in_their_order(recorded) -> None:
     frame = recorded(3, input_tokens=([100, 20, 3], 1))
     seen = sliced(frame, pl.col("primary_input_tokens"), ["errors"])

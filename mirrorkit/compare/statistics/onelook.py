@@ -7,7 +7,7 @@ import numpy as np
 
 from mirrorkit.compare.statistics.ratios import Floats, Ints, joint, moments
 
-RESAMPLED = 2_000
+RESAMPLED = 1_000
 """Pairs up to which a bootstrap draws the pairs themselves."""
 
 
