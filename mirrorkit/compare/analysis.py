@@ -33,6 +33,7 @@ from mirrorkit.compare.verdict import (
     overall,
     within_budget,
 )
+from mirrorkit.compare.waves import shares
 from mirrorkit.records import CONTROL
 
 _SAID = {
@@ -73,7 +74,7 @@ def analyse(
     # what people and judges say comes in an order of its own, for which no request is waited
     labelled = by_arm(narrowed(single, [each for each in metrics if each.order is not None]))
     silent = [arm for arm in of_arms if arm != CONTROL]
-    starts = {arm: int(of_arms[arm][TIME][0]) for arm in silent}
+    may_err = shares({arm: of_arms[arm][TIME].to_numpy() for arm in silent})
     # half of what findings may err goes to the metrics, half to the fields
     share, tests = plan.alpha / 2, tests_of(metrics, len(silent))
 
@@ -97,7 +98,7 @@ def analyse(
                 allowed = within_budget(from_arms[arm], plan)
                 gated = evidence if allowed.height == from_arms[arm].height else draw(allowed, metric)
                 mine = within_budget(of_arms[arm], plan)
-                results[arm][metric.name] = judge_gate(gated, mine, plan, arm, starts)
+                results[arm][metric.name] = judge_gate(gated, mine, plan, arm, may_err[arm])
             if difference := finding(arm, evidence, control, primary, share / tests):
                 found[arm].append(difference)
 

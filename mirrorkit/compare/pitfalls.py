@@ -17,8 +17,8 @@ from mirrorkit.compare.omissions import Cause, sentences
 from mirrorkit.compare.plan import Look, Plan
 from mirrorkit.compare.rows import Row
 from mirrorkit.compare.selection import FAILED, SIDES, arms_by_start, of_arm, only
-from mirrorkit.compare.statistics.sequences import BURN_IN
 from mirrorkit.compare.verdict import GateResult
+from mirrorkit.compare.waves import COMPLETE
 from mirrorkit.records import CONTROL
 
 SPREAD = 1.25
@@ -184,7 +184,7 @@ def _has_control(pairs: pl.DataFrame) -> bool:
 
 
 def _late_arms(pairs: pl.DataFrame) -> Iterator[Pitfall]:
-    """Arms that began when another could have been decided on already."""
+    """Arms that joined when the wave before them was complete."""
     silent = pairs.filter(pl.col("arm") != CONTROL)
     for arm in arms_by_start(silent)[1:]:
         start = silent.filter(pl.col("arm") == arm)["started_at"].min()
@@ -192,12 +192,12 @@ def _late_arms(pairs: pl.DataFrame) -> Iterator[Pitfall]:
             continue
         before = silent.filter((pl.col("arm") != arm) & (pl.col("started_at") < start))
         most = before["arm"].value_counts()["count"].max() if before.height else 0
-        if isinstance(most, int) and most >= BURN_IN:
+        if isinstance(most, int) and most >= COMPLETE:
             yield Pitfall(
                 None,
                 arm,
-                f"it joined after {most:,} pairs of another silent model, whose verdict stands: alpha is "
-                "shared from here on, so a wrong switch to any of them is a little likelier than alpha.",
+                f"it joined after {most:,} pairs of another silent model, and has a smaller part of alpha, "
+                "so that all of them together err at most alpha: it takes more pairs than it would alone.",
             )
 
 

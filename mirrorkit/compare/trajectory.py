@@ -30,7 +30,8 @@ from mirrorkit.compare.statistics.sequences import (
     running,
     unit_radius,
 )
-from mirrorkit.compare.verdict import State, Verdict, arms_alphas, within_budget
+from mirrorkit.compare.verdict import State, Verdict, within_budget
+from mirrorkit.compare.waves import Share, shares
 from mirrorkit.errors import CompareError
 from mirrorkit.records import CONTROL
 
@@ -137,7 +138,7 @@ def _paths(told: Analysis, plan: Plan, metrics: list[BuiltIn], arm: str) -> Iter
     of_arms = by_arm(narrowed(told.pairs, metrics))
     labels = [each for each in metrics if each.order is not None]
     labelled = by_arm(narrowed(told.every, labels)) if labels else {}
-    starts = {name: int(pairs[TIME][0]) for name, pairs in of_arms.items() if name != CONTROL}
+    may_err = shares({name: pairs[TIME].to_numpy() for name, pairs in of_arms.items() if name != CONTROL})
     gates = {row["metric"]: row for row in told.gates.filter(arm=arm).to_dicts()}
     for metric in metrics:
         pairs = (of_arms if metric.order is None else labelled)[arm]
@@ -145,7 +146,7 @@ def _paths(told: Analysis, plan: Plan, metrics: list[BuiltIn], arm: str) -> Iter
             yield _path(arm, draw(pairs, metric), of_arms[arm], plan)
         else:
             evidence = draw(within_budget(pairs, plan), metric)
-            yield _path(arm, evidence, within_budget(of_arms[arm], plan), plan, gate, starts)
+            yield _path(arm, evidence, within_budget(of_arms[arm], plan), plan, gate, may_err[arm])
 
 
 def _path(
@@ -154,14 +155,14 @@ def _path(
     pairs: pl.DataFrame,
     plan: Plan,
     gate: Mapping[str, Any] | None = None,
-    starts: Mapping[str, int] | None = None,
+    share: Share | None = None,
 ) -> Path:
     """How the effect of one metric went; `pairs` are the arm's, `gate` is the gate's row of `.gates`."""
     metric, n = evidence.metric, len(evidence)
     even = np.full(n, plan.alpha)
     levels = _Levels(even, even, one_sided=False)
-    if gate is not None:
-        allowed = arms_alphas(starts or {}, evidence.times, plan.alpha)
+    if share is not None:
+        allowed = share.alphas(evidence.times, plan.alpha)
         levels = _of_gate(metric, allowed, allowed / len(plan.gates))
     decided = None if gate is None else _decided(evidence, gate, levels)
     least = None if is_bounded(metric) or metric.kind == "median" else burn_in_of(metric)
@@ -177,7 +178,7 @@ def _path(
         _effects(evidence, ends),
         low,
         high,
-        None if gate is None else _gate(gate, metric, plan, levels, ends, decided, len(starts or {})),
+        None if gate is None or share is None else _gate(gate, metric, plan, share, ends, decided),
         plan.alpha,
         int(counted[known[0]]) if len(known) else None,
         metric.order is not None,
@@ -205,16 +206,11 @@ def _gate(
     gate: Mapping[str, Any],
     metric: BuiltIn,
     plan: Plan,
-    levels: _Levels,
+    share: Share,
     ends: Whole,
     decided: int | None,
-    arms: int,
 ) -> Gate:
-    lower = metric.better == "lower"
-    if not len(ends):  # as they will be at the first pair, if no further arm comes
-        allowed = np.full(1, plan.alpha / max(arms, 1))
-        levels = _of_gate(metric, allowed, allowed / len(plan.gates))
-    below, above = float(levels.below[-1]), float(levels.above[-1])
+    allowed = plan.alpha * share.part
     return Gate(
         gate_words(plan, metric.name),
         gate["margin"],
@@ -222,8 +218,8 @@ def _gate(
         # a label is counted when it is given, whichever pair of the arm it is about
         gate["decided_after"] if metric.order is None else decided,
         None if decided is None else int(np.searchsorted(ends, decided)),
-        below if lower else above,
-        above if lower else below,
+        allowed,
+        allowed / len(plan.gates),
     )
 
 

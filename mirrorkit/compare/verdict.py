@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 
 from mirrorkit.compare import wording
-from mirrorkit.compare.evidence import TIME, Evidence, Floats, Whole
+from mirrorkit.compare.evidence import TIME, Evidence
 from mirrorkit.compare.gates import crossing, pairs_needed
 from mirrorkit.compare.omissions import too_many, why_open
 from mirrorkit.compare.plan import Plan, gate_words
+from mirrorkit.compare.waves import Share
 
 Answer = Literal["switch", "keep", "keep collecting"]
 State = Literal["passed", "failed", "open"]
@@ -81,30 +82,18 @@ class Verdict:
         return self.sentence
 
 
-def arms_alphas(starts: Mapping[str, int], times: Whole, alpha: float) -> Floats:
-    """The error rate of each silent arm at each time: `alpha` shared among the arms that had started by then.
-
-    >>> arms_alphas({"a": 0, "b": 5}, np.array([0, 4, 5]), 0.05).tolist()
-    [0.05, 0.05, 0.025]
-    """
-    begun = np.searchsorted(np.sort(np.array(list(starts.values()), dtype=np.int64)), times, side="right")
-    return alpha / np.maximum(begun, 1)
-
-
 def within_budget(pairs: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     """The pairs of an arm that gates may look at."""
     return pairs if plan.max_pairs is None else pairs.head(plan.max_pairs)
 
 
-def judge_gate(
-    evidence: Evidence, pairs: pl.DataFrame, plan: Plan, arm: str, starts: Mapping[str, int]
-) -> GateResult:
+def judge_gate(evidence: Evidence, pairs: pl.DataFrame, plan: Plan, arm: str, share: Share) -> GateResult:
     """Where the gate on the evidence's metric stands; `pairs` are all of the arm's, in order.
 
-    Both are within the plan's budget of pairs, see `within_budget`.
+    Both are within the plan's budget of pairs, see `within_budget`; `share` is what the arm may err with.
     """
     name, margin = evidence.metric.name, plan.gates[evidence.metric.name]
-    allowed = arms_alphas(starts, evidence.times, plan.alpha)
+    allowed = share.alphas(evidence.times, plan.alpha)
     crossed = crossing(evidence, margin, allowed, allowed / len(plan.gates))
     passed, failed = (
         None if index is None else int(evidence.times[index]) for index in (crossed.passed, crossed.failed)
@@ -118,7 +107,7 @@ def judge_gate(
     more: int | None = None
     heads_for: State = "open"
     if state == "open":
-        last = float(allowed[-1]) if len(allowed) else plan.alpha
+        last = plan.alpha * share.part
         needed, passes = pairs_needed(evidence, margin, last, last / len(plan.gates))
         heads_for = "passed" if passes else "failed"
         # of the arm's pairs, not only of those that the metric can use

@@ -114,6 +114,7 @@ def test_a_silent_model_that_joins_late_is_told_of(plain) -> None:
     later = late.with_columns(pl.col("started_at") + timedelta(seconds=150))
     [seen] = [each for each in warnings(pl.concat([first, later])) if "joined after" in each.text]
     assert (seen.arm, "150 pairs of another silent model" in seen.text) == ("late", True)
+    assert "all of them together err at most alpha" in seen.text
 
 
 def test_4_the_ratio_shown_is_named_where_another_tells_another_story(plain) -> None:

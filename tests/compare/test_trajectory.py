@@ -103,7 +103,7 @@ def test_arms_and_gates_share_the_error_rate_as_in_the_verdict() -> None:
     )
     (latency, cost) = paths(seen(frame, gates={"latency": 1.1, "cost": 1.0}))
     assert latency.gate is not None
-    assert (latency.gate.alpha_pass, latency.gate.alpha_fail) == (0.025, 0.0125)
+    assert (latency.gate.alpha_pass, latency.gate.alpha_fail) == pytest.approx((0.0225, 0.01125))
     assert latency.arm == cost.arm == "mini"
     assert paths(seen(frame), "errors", "other")[0].arm == "other"
 

@@ -13,7 +13,7 @@ from mirrorkit.compare.analysis import Analysis, analyse
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.metrics import Metric
 from mirrorkit.compare.plan import Plan
-from mirrorkit.compare.verdict import Verdict, arms_alphas
+from mirrorkit.compare.verdict import Verdict
 from mirrorkit.records import CONTROL
 from pairs import recorded
 
@@ -224,13 +224,6 @@ def test_pairs_without_a_start_keep_their_place() -> None:
 # several silent arms
 
 
-def test_each_arm_has_its_share_of_alpha_from_when_it_started() -> None:
-    times = np.array([0, 9, 10, 11, 30])
-    shares = arms_alphas({"a": 0, "b": 10, "c": 30}, times, 0.06)
-    assert shares.tolist() == pytest.approx([0.06, 0.06, 0.03, 0.03, 0.02])
-    assert arms_alphas({"a": 5}, np.array([0, 5]), 0.06).tolist() == [0.06, 0.06]
-
-
 def test_two_arms_take_longer_than_one() -> None:
     alone = verdict(pairs(dearer=0.95))
     both = verdict(pl.concat([pairs(dearer=0.95), pairs(arm="other", seed=5, dearer=0.97)]))
@@ -257,6 +250,23 @@ def test_an_arm_that_joins_later_does_not_undo_a_verdict() -> None:
         first.after,
     )
     assert later.arms[0] == first or first in later.arms
+
+
+def test_what_an_arm_was_told_stays_when_another_joins_whether_it_was_decided_or_open() -> None:
+    later = pairs(arm="late", seed=7, slower=2, since=300)
+    for dearer in (0.8, 0.98, 1.3):
+        first = told(pairs(300, dearer=dearer))
+        joined = told(pl.concat([pairs(300, dearer=dearer), later]))
+        assert joined.gates.filter(arm="next").equals(first.gates)
+
+
+def test_an_arm_that_joins_later_takes_longer_than_alone() -> None:
+    late = pairs(arm="late", seed=7, dearer=0.95, since=100)
+    alone = told(late).verdict
+    joined = next(each for each in told(pl.concat([pairs(300), late])).verdict.arms if each.arm == "late")
+    assert alone.after is not None
+    assert joined.after is not None
+    assert joined.after > alone.after
 
 
 def test_the_first_arm_that_may_be_switched_to_is_named() -> None:
