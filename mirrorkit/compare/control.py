@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from mirrorkit.compare.evidence import CLUSTER, Evidence
-from mirrorkit.compare.intervals import of_bounded, too_few_clusters
+from mirrorkit.compare.intervals import mean_of_clusters, of_bounded
 from mirrorkit.compare.rows import Row, mean_of, row
 from mirrorkit.compare.statistics import onelook
 
@@ -34,10 +34,9 @@ def net_of_control(evidence: Evidence, control: Evidence, alpha: float) -> Row:
         NET,
         "share",
         (mean_of(d_control), mean_of(d)),
-        mean_of(d - d_control),
+        mean_of_clusters(d - d_control, clusters),
         of_bounded(d - d_control, (-1.0, 1.0), alpha, clusters),
         onelook.paired_t(d - d_control, alpha, clusters),
     )
-    missing = "" if clusters is None else too_few_clusters(clusters)
-    note = missing if both.height else "no request has both a silent and a control pair"
+    note = "" if both.height else "no request has both a silent and a control pair"
     return {**shown, "n": both.height, "note": note or None}

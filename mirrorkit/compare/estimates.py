@@ -9,7 +9,15 @@ import polars as pl
 
 from mirrorkit.compare.control import net_of_control
 from mirrorkit.compare.evidence import Evidence, Floats, Whole, by_arm, draw, narrowed
-from mirrorkit.compare.intervals import Interval, burn_in_of, is_bounded, limits, of_bounded, too_few
+from mirrorkit.compare.intervals import (
+    Interval,
+    burn_in_of,
+    is_bounded,
+    limits,
+    mean_of_clusters,
+    of_bounded,
+    too_few,
+)
 from mirrorkit.compare.metrics import NET, BuiltIn
 from mirrorkit.compare.plan import Plan
 from mirrorkit.compare.preference import corrected_row, flip_note
@@ -190,10 +198,11 @@ def _shares(evidence: Evidence, alpha: float) -> Row:
         evidence.metric.estimand,
         evidence.metric.unit,
         (mean_of(evidence.primary), mean_of(evidence.silent)),
-        mean_of(evidence.values),
+        mean_of_clusters(evidence.values, evidence.clusters),
         every_look(evidence, alpha),
         one_look,
         tests,
+        _per_request(evidence),
         why=too_few(evidence),
     )
 
@@ -205,12 +214,20 @@ def _pairs_mean(evidence: Evidence, alpha: float) -> Row:
         metric.estimand,
         metric.unit,
         (None, None),
-        mean_of(values),
+        mean_of_clusters(values, clusters) if is_bounded(metric) else mean_of(values),
         every_look(evidence, alpha),
         _one_look_mean(metric, values, alpha, clusters),
         flip_note(evidence) if metric.name == "judge" else "",
+        _per_request(evidence) if is_bounded(metric) else "",
         why=too_few(evidence),
     )
+
+
+def _per_request(evidence: Evidence) -> str:
+    """That each conversation counts once, where some have several pairs, and what it is if each pair does."""
+    if evidence.clusters is None or (effect := mean_of(evidence.values)) is None:
+        return ""
+    return f"each conversation counts once; {three_digits(effect)} if each request does"
 
 
 def _one_look_mean(metric: BuiltIn, values: Floats, alpha: float, clusters: Whole | None) -> Interval:

@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mirrorkit.compare.evidence import Evidence, Floats
-from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits, reach
+from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits
 from mirrorkit.compare.omissions import first_decidable
 from mirrorkit.compare.statistics import betting
+from mirrorkit.compare.statistics.clusters import means
+from mirrorkit.compare.statistics.dependence import inflation
 from mirrorkit.compare.statistics.sequences import (
     CLUSTERS,
     EFFECTIVE_CLUSTERS,
@@ -36,10 +38,11 @@ def crossing(evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: 
     """The first prefix at which the gate "effect beyond `margin`" passes, and the first at which it fails.
 
     `margin` is on the scale of the effect; the alphas are one-sided, one for each pair of the evidence.
-    Bounded metrics and medians: grid betting at the margin while no cluster has come twice, exact
-    (Waudby-Smith and Ramdas 2024). From there on, and for all other metrics: the asymptotic confidence
-    sequence (Waudby-Smith et al. 2024), clustered where clusters repeat (Miller 2024). Where too many pairs
-    are left out because of one side alone, it is decided when there are few enough (see `omissions`).
+    Bounded metrics and medians: grid betting at the margin, exact (Waudby-Smith and Ramdas 2024), on the
+    means of the clusters where they repeat. All other metrics: the asymptotic confidence sequence
+    (Waudby-Smith et al. 2024), clustered where clusters repeat (Miller 2024). Both ask for more where pairs
+    depend on those before them (see `dependence`). Where too many pairs are left out because of one side
+    alone, it is decided when there are few enough (see `omissions`).
     """
     if not len(evidence):
         return Crossing(None, None)
@@ -69,12 +72,14 @@ def _asymptotic(
     evidence: Evidence, margin: float, alpha_below: Floats, alpha_above: Floats
 ) -> tuple[int | None, int | None]:
     """The first prefix at which the effect is known to be below the margin, and the first for above."""
-    run, burn_in = excess(evidence, margin), burn_in_of(evidence.metric)
-    below, above = (
-        run.radius(alpha, one_sided=True, burn_in=burn_in) for alpha in (alpha_below, alpha_above)
-    )
+    values, burn_in = excess(evidence, margin), burn_in_of(evidence.metric)
+    run = running(values, evidence.clusters)
     exists = _has_ratio(evidence) if evidence.metric.kind == "totals" else True
-    return _first((run.mean + below < 0) & exists), _first((run.mean - above > 0) & exists)
+    below, above = (
+        run.first_clear(values, run.radius(alpha, one_sided=True, burn_in=burn_in), is_above, exists)
+        for is_above, alpha in ((False, alpha_below), (True, alpha_above))
+    )
+    return below, above
 
 
 def _has_ratio(evidence: Evidence) -> npt.NDArray[np.bool_]:
@@ -104,44 +109,18 @@ def _median(
 
 def _below(evidence: Evidence, x: Floats, m: float, alpha: Floats) -> int | None:
     """The first prefix at which the mean of `x`, each within 0 … 1, is known to be below `m`."""
-    alone = independent(evidence)
-    found = betting.first_rejection(x[:alone], m, -np.log(alpha[:alone]))
-    if found is not None or alone == len(x):
-        return found
-    run = running((x - m) / reach(limits(evidence.metric)), evidence.clusters, bounded=True)
-    radius = run.radius(alpha, one_sided=True, burn_in=burn_in_of(evidence.metric))
-    return _first((run.mean + radius < 0) & (run.pairs > alone))
+    return betting.first_rejection(x, m, -np.log(alpha), evidence.clusters)
 
 
-def _first(holds: npt.NDArray[np.bool_]) -> int | None:
-    return int(holds.argmax()) if holds.any() else None
-
-
-def independent(evidence: Evidence) -> int:
-    """How many pairs came before any cluster came twice: betting takes pairs to be independent."""
-    if evidence.clusters is None:
-        return len(evidence)
-    known = np.flatnonzero(evidence.clusters >= 0)
-    _, first = np.unique(evidence.clusters[known], return_index=True)
-    again = np.delete(known, first)
-    return int(again[0]) if again.size else len(evidence)
-
-
-def excess(evidence: Evidence, margin: float) -> Running:
-    """The running mean of what is 0 on average if the effect is exactly at the margin."""
-    metric = evidence.metric
-    if metric.kind == "totals":
-        beyond = evidence.silent - margin * evidence.primary
-    elif metric.kind == "ratio":
-        beyond = evidence.values - log(margin)
-    elif metric.kind == "median":
-        beyond = np.sign(evidence.values - margin) / 2
-    elif is_bounded(metric):
-        low, high = limits(metric)
-        beyond = (evidence.values - margin) / (high - low) / reach((low, high))
-    else:
-        beyond = evidence.values - margin
-    return running(beyond, evidence.clusters, bounded=is_bounded(metric) or metric.kind == "median")
+def excess(evidence: Evidence, margin: float) -> Floats:
+    """What is 0 on average if the effect is exactly at the margin, pair by pair."""
+    if evidence.metric.kind == "totals":
+        return np.asarray(evidence.silent - margin * evidence.primary)
+    if evidence.metric.kind == "ratio":
+        return np.asarray(evidence.values - log(margin))
+    if evidence.metric.kind == "median":
+        return np.asarray(np.sign(evidence.values - margin))
+    return np.asarray(evidence.values - margin)
 
 
 def pairs_needed(
@@ -154,19 +133,21 @@ def pairs_needed(
     n = len(evidence)
     if n < 2:
         return None, True
-    run = excess(evidence, margin)
-    mean = float(run.mean[-1])
+    values = excess(evidence, margin)
+    bets = evidence.metric.kind == "median" or is_bounded(evidence.metric)
+    run = running(values, evidence.clusters)
+    mean = float(means(values, evidence.clusters).mean() if bets else run.mean[-1])
     passes = mean < 0 if evidence.metric.better == "lower" else mean > 0
     alpha = alpha_pass if passes else alpha_fail
-    bets = evidence.metric.kind == "median" or is_bounded(evidence.metric)
-    if bets and not run.clustered:
+    if bets:
         return _by_growth(evidence, margin, mean, alpha), passes
-    return _by_radius(run, mean, alpha, burn_in_of(evidence.metric)), passes
+    sd = float(run.sd[-1] * run.widening(values, np.array([n]))[0])
+    return _by_radius(run, mean, sd, alpha, burn_in_of(evidence.metric)), passes
 
 
-def _by_radius(run: Running, mean: float, alpha: float, burn_in: int) -> int | None:
+def _by_radius(run: Running, mean: float, sd: float, alpha: float, burn_in: int) -> int | None:
     """The pairs at which the radius, at today's standard deviation, is as small as the distance."""
-    sd, groups, pairs = float(run.sd[-1]), float(run.groups[-1]), float(run.pairs[-1])
+    groups, pairs = float(run.groups[-1]), float(run.pairs[-1])
     if not (isfinite(mean) and isfinite(sd)) or mean == 0:
         return None
     t_opt = T_OPT_CLUSTERS if run.clustered else T_OPT
@@ -188,10 +169,12 @@ def _by_growth(evidence: Evidence, margin: float, mean: float, alpha: float) -> 
         x, m = in_unit(evidence.values, bounds), float(in_unit(np.array(margin), bounds))
     if mean > 0:
         x, m = 1 - x, 1 - m
+    pairs, factor = len(x), inflation(x) if evidence.clusters is None else 1.0
+    x = means(x, evidence.clusters)
     values, counts = np.unique(x, return_counts=True)
     if len(values) > betting.MOST_DISTINCT:
         values, counts = np.unique(x.round(4), return_counts=True)
-    gains = np.log1p(betting.BETS[:, None] * ((m - values) / (1 - m))) @ counts / len(x)
+    gains = np.log1p(betting.BETS[:, None] * ((m - values) / (1 - m))) @ counts / (pairs * factor)
     n = np.geomspace(1, MOST_PAIRS, 400)
     fortunes = gains[:, None] * n
     most = fortunes.max(axis=0)

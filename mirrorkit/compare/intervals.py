@@ -5,13 +5,14 @@ from math import inf
 from mirrorkit.compare.evidence import Evidence, Floats, Whole
 from mirrorkit.compare.metrics import BuiltIn
 from mirrorkit.compare.statistics import betting
+from mirrorkit.compare.statistics.clusters import means
+from mirrorkit.compare.statistics.dependence import inflation
 from mirrorkit.compare.statistics.ratios import cluster_sizes, effective_clusters
 from mirrorkit.compare.statistics.sequences import (
     BURN_IN,
     BURN_IN_RATIO,
     CLUSTERS,
     EFFECTIVE_CLUSTERS,
-    two_sided,
 )
 
 Interval = tuple[float, float] | None
@@ -45,32 +46,25 @@ def in_unit(values: Floats, bounds: tuple[float, float]) -> Floats:
     return mapped
 
 
-def reach(bounds: tuple[float, float]) -> float:
-    """How far from the usual a value can be, mapped to 0 … 1: differences are usually in its middle.
-
-    The sequence takes its half counts from values that reach to 1.
-
-    >>> reach((-1.0, 1.0)), reach((0.0, 1.0))
-    (0.5, 1.0)
-    """
-    low, high = bounds
-    return 0.5 if low == -high else 1.0
-
-
 def of_bounded(values: Floats, bounds: tuple[float, float], alpha: float, clusters: Whole | None) -> Interval:
-    """The two-sided interval of a mean of bounded values, valid at every look.
+    """The two-sided interval of a mean of bounded values, valid at every look, by betting.
 
-    Exact, by betting; where clusters repeat, whose pairs are not independent, the asymptotic one.
+    Where clusters repeat, it is that of the mean of the clusters' means.
     """
     if not len(values):
         return None
     least, most = bounds
+    x = in_unit(values, bounds)
     if clusters is None:
-        low, high = betting.bounds(in_unit(values, bounds), alpha)
-        return least + low * (most - least), least + high * (most - least)
-    scale = (most - least) * reach(bounds)
-    interval = two_sided(values / scale, alpha, clusters, bounded=True)
-    return None if interval is None else (max(interval[0] * scale, least), min(interval[1] * scale, most))
+        low, high = betting.bounds(x, alpha, inflation=inflation(x))
+    else:
+        low, high = betting.bounds(means(x, clusters), alpha)
+    return least + low * (most - least), least + high * (most - least)
+
+
+def mean_of_clusters(values: Floats, clusters: Whole | None) -> float | None:
+    """The mean of the clusters' means, of the values where no cluster repeats; None without values."""
+    return float(means(values, clusters).mean()) if len(values) else None
 
 
 def too_few(evidence: Evidence) -> str:
@@ -80,7 +74,7 @@ def too_few(evidence: Evidence) -> str:
         return ""
     if not is_bounded(evidence.metric) and n < (least := burn_in_of(evidence.metric)):
         return f"an interval takes {least:,} pairs: {least - n:,} missing"
-    return "" if clusters is None else too_few_clusters(clusters)
+    return "" if clusters is None or is_bounded(evidence.metric) else too_few_clusters(clusters)
 
 
 def too_few_clusters(clusters: Whole) -> str:

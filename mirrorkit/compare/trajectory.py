@@ -13,23 +13,16 @@ import polars as pl
 
 from mirrorkit.compare.analysis import Analysis
 from mirrorkit.compare.evidence import TIME, Evidence, Floats, Whole, by_arm, draw, narrowed
-from mirrorkit.compare.gates import crossing, independent
-from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits, reach, too_few
+from mirrorkit.compare.gates import crossing
+from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits, too_few
 from mirrorkit.compare.metrics import BuiltIn
 from mirrorkit.compare.omissions import too_many, why_open
 from mirrorkit.compare.plan import Plan, gate_words
+from mirrorkit.compare.quantiles import median_ends
 from mirrorkit.compare.selection import arms_by_start
-from mirrorkit.compare.statistics import betting
+from mirrorkit.compare.statistics.clusters import means
 from mirrorkit.compare.statistics.paths import uppers
-from mirrorkit.compare.statistics.ratios import joint
-from mirrorkit.compare.statistics.sequences import (
-    CLUSTERS,
-    EFFECTIVE_CLUSTERS,
-    T_OPT,
-    T_OPT_CLUSTERS,
-    running,
-    unit_radius,
-)
+from mirrorkit.compare.statistics.sequences import ratio_of_totals, running
 from mirrorkit.compare.verdict import State, Verdict, within_budget
 from mirrorkit.compare.waves import Share, shares
 from mirrorkit.errors import CompareError
@@ -166,7 +159,7 @@ def _path(
         levels = _of_gate(metric, allowed, allowed / len(plan.gates))
     decided = None if gate is None else _decided(evidence, gate, levels)
     least = None if is_bounded(metric) or metric.kind == "median" else burn_in_of(metric)
-    ends = _ends(n, independent(evidence), least or 0, decided or 0)
+    ends = _ends(n, least or 0, decided or 0)
     counted = ends if metric.order is not None else _counted(pairs, evidence, ends)
     low, high = _band(evidence, ends, levels)
     known = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
@@ -231,8 +224,6 @@ def _missing(evidence: Evidence, has_interval: bool, gate: Mapping[str, Any] | N
         return why_open(evidence)
     if has_interval:
         return ""
-    if evidence.metric.kind == "median" and evidence.clusters is not None:
-        return "no interval: the pairs of a conversation are not independent"
     return too_few(evidence) or "no interval: nothing bounds the effect yet"
 
 
@@ -258,8 +249,10 @@ def _effects(evidence: Evidence, ends: Whole) -> Floats:
             return np.array([np.median(values[:end]) for end in ends])
         if kind == "totals":
             return np.asarray((np.cumsum(evidence.silent) / np.cumsum(evidence.primary))[ends - 1])
-        means = np.cumsum(values)[ends - 1] / ends
-        return np.asarray(np.exp(means) if kind == "ratio" else means)
+        if is_bounded(evidence.metric) and (clusters := evidence.clusters) is not None:
+            return np.array([means(values[:end], clusters[:end]).mean() for end in ends])
+        mean = np.cumsum(values)[ends - 1] / ends
+        return np.asarray(np.exp(mean) if kind == "ratio" else mean)
 
 
 def _band(evidence: Evidence, ends: Whole, levels: _Levels) -> Band:
@@ -278,68 +271,59 @@ def _band(evidence: Evidence, ends: Whole, levels: _Levels) -> Band:
         return (np.exp(low), np.exp(high)) if metric.kind == "ratio" else (low, high)
 
 
-def _asymptotic(
-    values: Floats, evidence: Evidence, ends: Whole, levels: _Levels, *, bounded: bool = False
-) -> Band:
+def _asymptotic(values: Floats, evidence: Evidence, ends: Whole, levels: _Levels) -> Band:
     """The asymptotic sequence of the mean of `values`."""
-    run, burn_in = running(values, evidence.clusters, bounded=bounded), burn_in_of(evidence.metric)
+    run, burn_in = running(values, evidence.clusters), burn_in_of(evidence.metric)
+    wide = run.widening(values, ends)
     below, above = (
-        run.radius(alphas, one_sided=levels.one_sided, burn_in=burn_in)
+        run.radius(alphas, one_sided=levels.one_sided, burn_in=burn_in)[ends - 1] * wide
         for alphas in (levels.below, levels.above)
     )
+    mean = run.mean[ends - 1]
     with np.errstate(invalid="ignore"):
-        return _known((run.mean - above)[ends - 1]), _known((run.mean + below)[ends - 1])
+        return _known(mean - above), _known(mean + below)
 
 
 def _of_totals(evidence: Evidence, ends: Whole, levels: _Levels) -> Band:
     """Fieller's inversion of the sequence, prefix by prefix."""
-    low, high = np.full(len(ends), np.nan), np.full(len(ends), np.nan)
-    for place, end in enumerate(ends):
+    found = []
+    for end in ends:
+        a, b = evidence.primary[:end], evidence.silent[:end]
         clusters = None if evidence.clusters is None else evidence.clusters[:end]
-        seen = joint(evidence.primary[:end], evidence.silent[:end], clusters)
-        early = end < burn_in_of(evidence.metric)
-        if (
-            seen is None
-            or early
-            or (seen.clustered and (seen.groups < CLUSTERS or seen.effective < EFFECTIVE_CLUSTERS))
-        ):
-            continue
-        t_opt = T_OPT_CLUSTERS if seen.clustered else T_OPT
         above, below = (
-            unit_radius(seen.groups, float(alphas[end - 1]), t_opt, one_sided=levels.one_sided)
+            ratio_of_totals(
+                a,
+                b,
+                float(alphas[end - 1]),
+                clusters,
+                burn_in=burn_in_of(evidence.metric),
+                one_sided=levels.one_sided,
+            )
             for alphas in (levels.above, levels.below)
         )
-        low[place], high[place] = seen.ratios(above)[0], seen.ratios(below)[1]
+        found.append((above[0], below[1]))
+    low, high = np.array(found).T
     return _known(low), _known(high)
 
 
 def _of_bounded(evidence: Evidence, ends: Whole, levels: _Levels) -> Band:
-    """Betting while no cluster has come twice, from there on the asymptotic sequence; within the bounds."""
+    """What betting leaves of the values' bounds."""
     least, most = bounds = limits(evidence.metric)
-    x, bets = in_unit(evidence.values, bounds), ends <= independent(evidence)
-    below, above = levels.each_side(ends[bets])
-    low, high = np.full(len(ends), np.nan), np.full(len(ends), np.nan)
-    low[bets], high[bets] = 1 - uppers(1 - x, ends[bets], above), uppers(x, ends[bets], below)
-    if not bets.all():
-        scale = reach(bounds)
-        from_then = _asymptotic(x / scale, evidence, ends[~bets], levels, bounded=True)
-        low[~bets], high[~bets] = (np.clip(scale * end, 0.0, 1.0) for end in from_then)
+    x = in_unit(evidence.values, bounds)
+    below, above = levels.each_side(ends)
+    low = 1 - uppers(1 - x, ends, above, evidence.clusters)
+    high = uppers(x, ends, below, evidence.clusters)
     return least + low * (most - least), least + high * (most - least)
 
 
 def _of_median(evidence: Evidence, ends: Whole, levels: _Levels) -> Band:
-    """The values whose ranks bound the median; nothing once a cluster has come twice, as in the table."""
-    low, high = np.full(len(ends), np.nan), np.full(len(ends), np.nan)
+    """The values whose ranks bound the median."""
     below, above = levels.each_side(ends)
-    for place, end in enumerate(ends):
-        if end > independent(evidence):
-            break
-        first = betting.quantile_ranks(int(end), 0.5, 2 * above[place])[0]
-        last = betting.quantile_ranks(int(end), 0.5, 2 * below[place])[1]
-        kept = [rank - 1 for rank in (first, last) if 1 <= rank <= end]
-        ordered = np.partition(evidence.values[:end], kept) if kept else evidence.values
-        low[place] = ordered[first - 1] if first >= 1 else np.nan
-        high[place] = ordered[last - 1] if last <= end else np.nan
+    found = []
+    for end, low, high in zip(ends, above, below, strict=True):
+        clusters = None if evidence.clusters is None else evidence.clusters[:end]
+        found.append(median_ends(evidence.values[:end], (float(low), float(high)), clusters))
+    low, high = np.array(found).T
     return _known(low), _known(high)
 
 

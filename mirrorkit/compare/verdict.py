@@ -10,8 +10,10 @@ import polars as pl
 from mirrorkit.compare import wording
 from mirrorkit.compare.evidence import TIME, Evidence
 from mirrorkit.compare.gates import crossing, pairs_needed
+from mirrorkit.compare.intervals import is_bounded
 from mirrorkit.compare.omissions import too_many, why_open
 from mirrorkit.compare.plan import Plan, gate_words
+from mirrorkit.compare.statistics.clusters import means
 from mirrorkit.compare.waves import Share
 
 Answer = Literal["switch", "keep", "keep collecting"]
@@ -25,6 +27,8 @@ GATES: dict[str, pl.DataType] = {
     "state": pl.String(),
     "decided_after": pl.Int64(),
     "n": pl.Int64(),
+    "primary": pl.Float64(),
+    "silent": pl.Float64(),
     "effect": pl.Float64(),
     "low": pl.Float64(),
     "high": pl.Float64(),
@@ -33,8 +37,18 @@ GATES: dict[str, pl.DataType] = {
 }
 
 
-_OF_THE_TABLE = ("n", "effect", "low", "high")
+_OF_THE_TABLE = ("n", "primary", "silent", "effect", "low", "high")
 """What all of the arm's pairs show, as the table has it."""
+
+_DOES = {
+    "errors": "fails in",
+    "over_slo": "is late in",
+    "blank": "is blank in",
+    "refusals": "refuses in",
+    "truncated": "is cut at its length in",
+    "json_valid": "gives valid JSON in",
+}
+"""What is done in a share of the requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +71,7 @@ class GateResult:
     note: str | None
     awaits_labels: bool
     seen: str
-    """the effect when it was decided, in words; empty while it is open"""
+    """the effect when it was decided, or as it is now, in words; empty without a pair"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +147,7 @@ def judge_gate(evidence: Evidence, pairs: pl.DataFrame, plan: Plan, arm: str, sh
         heads_for,
         note,
         awaits_labels,
-        "" if at is None else _seen(evidence, crossed.failed if state == "failed" else crossed.passed),
+        _seen(evidence, crossed.failed if state == "failed" else crossed.passed),
     )
 
 
@@ -148,7 +162,9 @@ def _undecidable(evidence: Evidence) -> str | None:
 
 
 def _seen(evidence: Evidence, index: int | None) -> str:
-    """The effect over the pairs up to one of them."""
+    """The effect over the pairs up to one of them, or over all; of shares, both of them beside it."""
+    if not len(evidence):
+        return ""
     metric, end = evidence.metric, None if index is None else index + 1
     values = evidence.values[:end]
     with np.errstate(all="ignore"):  # the largest numbers add up to more than a number can be
@@ -156,9 +172,22 @@ def _seen(evidence: Evidence, index: int | None) -> str:
             effect = float(evidence.silent[:end].sum() / evidence.primary[:end].sum())
         elif metric.kind == "median":
             effect = float(np.median(values))
+        elif is_bounded(metric) and evidence.clusters is not None:
+            effect = float(means(values, evidence.clusters[:end]).mean())
         else:
             effect = float(np.exp(values.mean()) if metric.kind == "ratio" else values.mean())
-    return wording.effect(effect, metric.estimand, metric.unit)
+    told = wording.effect(effect, metric.estimand, metric.unit)
+    return f"{told} ({_both_shares(evidence, end)})" if metric.kind == "shares" else told
+
+
+def _both_shares(evidence: Evidence, end: int | None) -> str:
+    """What the silent side does in how many of the requests, and the primary."""
+    clusters = None if evidence.clusters is None else evidence.clusters[:end]
+    primary, silent = (
+        f"{100 * float(means(side[:end], clusters).mean()):.3g} %"
+        for side in (evidence.primary, evidence.silent)
+    )
+    return f"{_DOES[evidence.metric.name]} {silent} instead of {primary}"
 
 
 def _pairs_by(pairs: pl.DataFrame, time: int) -> int:

@@ -60,11 +60,15 @@ def test_a_request_that_came_twice_is_counted_once(recorded, row) -> None:
     assert row(frame, "identical", NET)["n"] == 1
 
 
-def test_too_few_conversations_for_an_interval_are_told_of(recorded, row) -> None:
-    frame = with_control(recorded, ["y"] * 40, ["x"] * 40).with_columns(cluster=pl.lit("c"))
-    seen = row(frame, "identical", NET)
-    assert (seen["effect"], seen["low"]) == (1.0, None)
-    assert seen["note"] == "an interval takes 30 conversations: 29 missing"
+def test_one_conversation_is_one_event_whatever_its_turns(recorded, row) -> None:
+    frame = with_control(recorded, ["y"] * 40, ["x"] * 40)
+    together, alone = (
+        row(each, "identical", NET) for each in (frame.with_columns(cluster=pl.lit("c")), frame)
+    )
+    one = row(with_control(recorded, ["y"], ["x"]), "identical", NET)
+    assert together["effect"] == 1.0
+    assert (together["low"], together["note"]) == (one["low"], None)
+    assert alone["low"] > 0 > together["low"]
 
 
 def test_similarity_is_net_of_control_too(recorded, row) -> None:

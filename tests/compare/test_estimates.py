@@ -103,7 +103,7 @@ def test_pairs_of_a_conversation_widen_the_intervals(recorded, row) -> None:
         ),
     ],
 )
-@pytest.mark.parametrize("metric", ["latency", "cost", "errors", "identical"])
+@pytest.mark.parametrize("metric", ["latency", "cost"])
 def test_too_few_conversations_give_no_interval_and_say_so(
     recorded, row, clusters: list[str], note: str, metric: str
 ) -> None:
@@ -111,6 +111,25 @@ def test_too_few_conversations_give_no_interval_and_say_so(
     seen = row(recorded(300, latency_s=both, cost_usd=both, output="x", cluster=clusters), metric)
     assert (seen["low"], seen["high"]) == (None, None)
     assert note in seen["note"]
+
+
+def test_shares_of_conversations_count_each_once_and_say_so(recorded, row) -> None:
+    """Ten conversations of which five fail whole, and one that is long and never fails."""
+    failed = ["error"] * 10 + ["ok"] * 10 + ["ok"] * 30
+    clusters = [str(number // 2) for number in range(20)] + ["long"] * 30
+    seen = row(recorded(50, status=("ok", failed), cluster=clusters), "errors")
+    assert (seen["silent"], seen["effect"]) == (pytest.approx(0.2), pytest.approx(5 / 11))
+    assert seen["low"] < 5 / 11 < seen["high"]
+    assert seen["note"] == "each conversation counts once; 0.200 if each request does"
+
+
+def test_pairs_that_depend_on_each_other_widen_the_interval(recorded, row) -> None:
+    """Twenty of a thousand fail, evenly, or all in one outage."""
+    evenly = ["error" if number % 50 == 7 else "ok" for number in range(1_000)]
+    outage = ["error"] * 20 + ["ok"] * 980
+    apart, together = (row(recorded(1_000, status=("ok", each)), "errors") for each in (evenly, outage))
+    assert together["effect"] == apart["effect"]
+    assert together["high"] - together["low"] > 3 * (apart["high"] - apart["low"])
 
 
 def test_latency_leaves_out_and_counts_failures_cache_hits_and_impossible_times(recorded, row) -> None:
@@ -237,8 +256,12 @@ def test_errors_are_shares_of_the_finished_pairs_and_their_difference(recorded, 
 
 
 def test_errors_have_an_exact_interval_from_the_first_pair_on_and_mcnemars_test(recorded, row) -> None:
-    failed = ["error"] * 7 + ["ok"] * 993
-    seen = row(recorded(1_000, status=(["ok"] * 997 + ["error"] * 3, failed)), "errors")
+    # far apart, as if they did not depend on each other
+    statuses = (
+        ["error" if number % 100 == 50 and number // 100 in these else "ok" for number in range(1_000)]
+        for these in ((1, 5, 8), (0, 2, 3, 4, 6, 7, 9))
+    )
+    seen = row(recorded(1_000, status=tuple(statuses)), "errors")
     assert seen["effect"] == pytest.approx(0.004)
     assert ends(seen) == pytest.approx([-0.00660788929, 0.01630616735, -0.002491, 0.010475], abs=5e-7)
     e = math.exp(betting.log_e_mcnemar(7, 3))
@@ -316,7 +339,8 @@ def test_an_optional_metric_has_a_row_only_where_it_applies(recorded, told, metr
 
 
 def test_preferences_are_a_win_rate_where_ties_count_half(recorded, row) -> None:
-    words = ["primary"] * 120 + ["tie"] * 60 + ["silent"] * 140
+    letters = {"p": "primary", "s": "silent", "t": "tie"}
+    words = [letters[letter] for letter in "pspstspstpspstps" * 20]
     seen = row(recorded(321, preference=[*words, None]), "preference")
     assert (seen["n"], seen["effect"]) == (320, pytest.approx(0.53125))
     assert (seen["low"], seen["high"]) == pytest.approx((0.4456439671, 0.6162510624))

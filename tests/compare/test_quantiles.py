@@ -16,7 +16,8 @@ def test_quantiles_are_type_7_and_their_difference_is_shown(recorded, row) -> No
 
 
 def test_a_quantiles_interval_is_the_union_of_the_sides_at_half_alpha(recorded, row) -> None:
-    times = [float(number) for number in range(1, 501)]
+    times = [float(37 * number % 503) for number in range(1, 503)]
+    times = [each for each in times if each <= 500]
     seen = row(recorded(500, latency_s=(times, [2 * each for each in times])), "latency", "p95")
     low, high = betting.quantile_ranks(500, 0.95, 0.025)
     assert (seen["low"], seen["high"]) == (2 * low - high, 2 * high - low)
@@ -85,7 +86,8 @@ def test_the_median_ratio_leaves_out_unknown_and_impossible_times_of_calls_that_
 
 
 def test_the_median_ratios_interval_is_exact_order_statistics(recorded, row) -> None:
-    seen = row(recorded(100, latency_s=(1.0, [float(n) for n in range(1, 101)])), "latency_with_errors")
+    values = [float(37 * n % 101) for n in range(1, 101)]
+    seen = row(recorded(100, latency_s=(1.0, values)), "latency_with_errors")
     assert [seen[name] for name in ("low", "high", "one_look_low", "one_look_high")] == [34, 67, 40, 61]
     assert seen["effect"] == 50.5
 
@@ -98,7 +100,26 @@ def test_with_most_calls_failing_the_median_is_infinite_and_no_number(recorded, 
 
 def test_quantiles_of_conversations_have_no_interval_and_say_why(recorded, row) -> None:
     frame = recorded(100, latency_s=(1.0, 2.0), cluster=[str(number // 2) for number in range(100)])
-    for metric, estimand in (("latency", "p50"), ("latency_with_errors", "median")):
-        seen = row(frame, metric, estimand)
-        assert (seen["low"], seen["one_look_low"]) == (None, None)
-        assert seen["note"] == "no interval: the pairs of a conversation are not independent"
+    seen = row(frame, "latency", "p50")
+    assert (seen["low"], seen["one_look_low"]) == (None, None)
+    assert seen["note"] == "no interval: the pairs of a conversation are not independent"
+
+
+def test_the_median_ratio_of_conversations_is_bet_on_by_their_shares(recorded, row) -> None:
+    values = [float(37 * n % 101) for n in range(1, 101)]
+    alone = row(recorded(100, latency_s=(1.0, values)), "latency_with_errors")
+    each = [value for value in values for _ in range(3)]
+    frame = recorded(300, latency_s=(1.0, each), cluster=[str(number // 3) for number in range(300)])
+    seen = row(frame, "latency_with_errors")
+    assert [seen[name] for name in ("low", "high")] == [alone[name] for name in ("low", "high")] == [34, 67]
+    few = row(frame[:9], "latency_with_errors")
+    assert (few["low"], few["high"]) == (None, None)
+
+
+def test_values_in_long_episodes_bound_a_median_less(recorded, row) -> None:
+    in_turn, sorted_ = ([1.0, 3.0] * 100, [1.0] * 100 + [3.0] * 100)
+    mixed, episodes = (
+        row(recorded(200, latency_s=(1.0, each)), "latency_with_errors") for each in (in_turn, sorted_)
+    )
+    assert (mixed["low"], mixed["high"]) == (1.0, 3.0)
+    assert (episodes["low"], episodes["high"]) == (None, None)

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from mirrorkit.compare import wording
 from mirrorkit.compare.analysis import Analysis, analyse
+from mirrorkit.compare.answers.differences import differences
+from mirrorkit.compare.evidence import by_arm, draw
 from mirrorkit.compare.measured import measured
-from mirrorkit.compare.metrics import Metric
+from mirrorkit.compare.metrics import BUILT_IN, Metric
 from mirrorkit.compare.plan import Plan
-from mirrorkit.compare.verdict import Verdict
+from mirrorkit.compare.verdict import Verdict, judge_gate
+from mirrorkit.compare.waves import Share
 from mirrorkit.records import CONTROL
 from pairs import recorded
 
@@ -47,7 +50,7 @@ def pairs(
         "latency_s": (base, base * slower * random.lognormal(0, 0.2, n)),
         "cost_usd": (cost, cost * dearer * random.lognormal(-0.02, 0.2, n)),
     }
-    return recorded(n, **columns, **more)
+    return recorded(n, **{**columns, **more})
 
 
 def told(frame: pl.DataFrame, plan: Plan | None = None) -> Analysis:
@@ -96,7 +99,42 @@ def test_one_gate_that_fails_is_named_and_keeps_the_primary(name: str, words: st
     # at what was seen then, not at what more pairs have shown since
     first = told(pairs(**made).sort("started_at").head(seen.after)).table.filter(metric=name)
     effect, estimand, unit = first.select("effect", "estimand", "unit").row(0)
-    assert seen.sentence.endswith(f", at {wording.effect(effect, estimand, unit)}.")
+    assert seen.sentence.removeprefix(start).startswith(wording.effect(effect, estimand, unit))
+
+
+def test_a_gate_on_shares_names_both() -> None:
+    frame = pairs(400, failing=0.3)
+    seen = told(frame)
+    first = frame.head(seen.verdict.after)
+    primary, silent = (100 * (first[f"{side}_status"] == "error").mean() for side in ("primary", "silent"))
+    assert seen.verdict.sentence.endswith(f" points (fails in {silent:.3g} % instead of {primary:.3g} %).")
+    errors = seen.gates.filter(metric="errors").row(0, named=True)
+    assert errors["silent"] - errors["primary"] == pytest.approx(errors["effect"])
+
+
+def shown(frame: pl.DataFrame, name: str) -> str:
+    """What an open gate of a frame shows."""
+    plan = Plan(gates={name: 0.1}, slo_s=1)
+    mine = by_arm(measured(frame, plan, differences(frame)))["next"]
+    gate = judge_gate(draw(mine, plan.metric(name)), mine, plan, "next", Share(1.0, 1.0, since=0))
+    assert gate.state == "open"
+    return gate.seen
+
+
+def test_an_open_gate_shows_what_is_seen_until_now() -> None:
+    assert shown(pairs(6, cost_usd=(1.0, 0.5)), "cost") == "×0.500"
+    assert shown(pairs(6, failing=0.0), "errors") == "0 points (fails in 0 % instead of 0 %)"
+    assert shown(pairs(6, cost_usd=None), "cost") == ""
+
+
+SHARES = [name for name, metric in BUILT_IN.items() if metric.kind == "shares"]
+
+
+@pytest.mark.parametrize("name", [*SHARES, "over_slo"])
+def test_every_difference_of_shares_has_words(name: str) -> None:
+    asked = {"params": '{"response_format": {"type": "json_object"}}', "finish_reason": "stop"}
+    frame = pairs(3, status="ok", latency_s=0.1, output="{}", call_type="completion", **asked)
+    assert shown(frame, name).startswith("0 points (")
 
 
 def test_the_first_gate_to_fail_decides() -> None:

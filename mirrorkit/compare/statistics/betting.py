@@ -3,6 +3,9 @@
 Waudby-Smith and Ramdas (2024), "Estimating means of bounded random variables by betting", Journal of the
 Royal Statistical Society B 86(1): the wealth of one who bets against a hypothesis reaches 1/α with a
 chance of at most α if the hypothesis is true.
+
+That is so while values do not depend on each other. Where they do, as in an outage, ln of each bettor's
+wealth is divided by how many times the variance of the mean is that of independent values, see `inflation`.
 """
 
 import math
@@ -11,7 +14,11 @@ from bisect import bisect_right
 import numpy as np
 from numpy.typing import NDArray
 
+from mirrorkit.compare.statistics.clusters import running_means
+from mirrorkit.compare.statistics.dependence import inflations
+
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 BETS: Floats = np.concatenate([np.arange(1, 21) / 21, 0.5 ** np.arange(1, 5) / 21])
 """The shares of wealth that are bet, each by one of 24 equal bettors."""
@@ -27,7 +34,9 @@ _ROUNDING = 1e-9
 _HALVINGS = 40
 
 
-def log_wealth(values: Floats, m: float, counts: NDArray[np.int64] | None = None) -> float:
+def log_wealth(
+    values: Floats, m: float, counts: NDArray[np.int64] | None = None, inflation: float = 1.0
+) -> float:
     """ln of the evidence against "the mean of the values, each in [0, 1], is `m` or more".
 
     `counts` tells how often each value came; once, where it is left out. At `m` = 1, a value below 1 is
@@ -37,10 +46,12 @@ def log_wealth(values: Floats, m: float, counts: NDArray[np.int64] | None = None
     >>> round(log_wealth(np.array([0.0, 0.5, 1.0]), 0.505, np.array([3, 990, 7])), 10)
     0.6883183776
     """
-    return _against(_counted(values, counts), m)
+    return _against(_counted(values, counts), m, inflation)
 
 
-def upper(values: Floats, alpha: float, counts: NDArray[np.int64] | None = None) -> float:
+def upper(
+    values: Floats, alpha: float, counts: NDArray[np.int64] | None = None, inflation: float = 1.0
+) -> float:
     """The one-sided upper bound of the mean at `alpha`; 1 where nothing can be said, see `log_wealth`.
 
     The bound does not depend on the order of the values. More than `MOST_DISTINCT`
@@ -49,10 +60,12 @@ def upper(values: Floats, alpha: float, counts: NDArray[np.int64] | None = None)
     >>> round(upper(np.array([0.0, 0.5, 1.0]), 0.05, np.array([3, 990, 7])), 10)
     0.5075294109
     """
-    return _upper(_coarse(_counted(values, counts)), alpha)
+    return _upper(_coarse(_counted(values, counts)), alpha, inflation)
 
 
-def bounds(values: Floats, alpha: float, counts: NDArray[np.int64] | None = None) -> tuple[float, float]:
+def bounds(
+    values: Floats, alpha: float, counts: NDArray[np.int64] | None = None, inflation: float = 1.0
+) -> tuple[float, float]:
     """The two-sided interval of the mean, with `alpha` / 2 on each side; (0, 1) where nothing can be said.
 
     >>> low, high = bounds(np.array([0.0, 0.5, 1.0]), 0.05, np.array([120, 60, 140]))
@@ -61,14 +74,20 @@ def bounds(values: Floats, alpha: float, counts: NDArray[np.int64] | None = None
     """
     counted = _counted(values, counts)
     mirrored = None if counted is None else (1 - counted[0], counted[1])
-    return 1 - _upper(_coarse(mirrored), alpha / 2), _upper(_coarse(counted), alpha / 2)
+    ends = (_upper(_coarse(each), alpha / 2, inflation) for each in (mirrored, counted))
+    return 1 - next(ends), next(ends)
 
 
-def first_rejection(values: Floats, m: float, log_thresholds: float | Floats) -> int | None:
+def first_rejection(
+    values: Floats, m: float, log_thresholds: float | Floats, clusters: Ints | None = None
+) -> int | None:
     """The index of the first value at which `log_wealth` of all values so far reaches the threshold.
 
     `log_thresholds` is ln(1/α), a number or one for each value. None if it is never reached, and from the
-    first value on that is not in [0, 1].
+    first value on that is not in [0, 1]. Values that depend on each other count as `inflations` says.
+
+    `clusters` has a code for each value, -1 for a cluster of its own: then the mean is that of the clusters'
+    means, each bet on as it is so far. The wealth is a supermartingale of whole clusters.
 
     >>> first_rejection(np.zeros(100), 0.1, math.log(20))
     45
@@ -81,19 +100,26 @@ def first_rejection(values: Floats, m: float, log_thresholds: float | Floats) ->
         certain = (m > 1) | (np.minimum.accumulate(values) < 1)
         hits = np.flatnonzero(np.where(certain, np.inf, 0.0) >= thresholds)
         return int(hits[0]) if hits.size else None
+    means = None if clusters is None else running_means(values, clusters[: len(values)])
     fortunes = np.zeros((len(BETS), 1))
     for start in range(0, len(values), _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        fortunes = np.cumsum(_gains(values[chunk], m), axis=1) + fortunes[:, -1:]
+        gains = _gains(values[chunk], m) if means is None else _gains(means.now[chunk], m)
+        if means is not None:
+            gains -= np.where(means.is_new[chunk], 0.0, _gains(means.before[chunk], m))
+        fortunes = np.cumsum(gains, axis=1) + fortunes[:, -1:]
         # The mean fortune is at most the largest: most chunks need no more than this.
         near = np.flatnonzero(fortunes.max(axis=0) >= thresholds[chunk])
-        hits = near[_log_mean(fortunes[:, near]) >= thresholds[chunk][near]]
-        if hits.size:
-            return start + int(hits[0])
+        near = near[_log_mean(fortunes[:, near]) >= thresholds[chunk][near]]
+        if near.size and means is None:
+            tempered = fortunes[:, near] / inflations(values, start + near + 1)
+            near = near[_log_mean(tempered) >= thresholds[chunk][near]]
+        if near.size:
+            return start + int(near[0])
     return None
 
 
-def quantile_ranks(n: int, p: float, alpha: float) -> tuple[int, int]:
+def quantile_ranks(n: int, p: float, alpha: float, inflation: float = 1.0) -> tuple[int, int]:
     """Which of `n` sorted values bound the `p` quantile, 0 < p < 1; from 1 on, 0 is -inf and n + 1 is +inf.
 
     The lower end is the first value that is not known to be below the quantile, the upper end the last not
@@ -102,7 +128,7 @@ def quantile_ranks(n: int, p: float, alpha: float) -> tuple[int, int]:
     >>> quantile_ranks(100, 0.5, 0.05), quantile_ranks(3, 0.5, 0.05)
     ((34, 67), (0, 4))
     """
-    return _least(n, p, alpha / 2), n + 1 - _least(n, 1 - p, alpha / 2)
+    return _least(n, p, alpha / 2, inflation), n + 1 - _least(n, 1 - p, alpha / 2, inflation)
 
 
 def log_e_mcnemar(b: int, c: int) -> float:
@@ -172,17 +198,17 @@ def _log_mean(fortunes: Floats) -> Floats:
     return most + np.log(share)
 
 
-def _against(counted: Counted | None, m: float) -> float:
+def _against(counted: Counted | None, m: float, inflation: float) -> float:
     if m > 1:
         return math.inf
     if counted is None:
         return 0.0
     if m == 1:
         return math.inf if counted[0][0] < 1 else 0.0
-    return float(_log_mean(_gains(counted[0], m) @ counted[1][:, None])[0])
+    return float(_log_mean(_gains(counted[0], m) @ counted[1][:, None] / inflation)[0])
 
 
-def _upper(counted: Counted | None, alpha: float) -> float:
+def _upper(counted: Counted | None, alpha: float, inflation: float) -> float:
     if counted is None:
         return 1.0
     target = -math.log(alpha)
@@ -190,17 +216,19 @@ def _upper(counted: Counted | None, alpha: float) -> float:
     low, high = float(np.average(counted[0], weights=counted[1])), 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if _against(counted, middle) < target:
+        if _against(counted, middle, inflation) < target:
             low = middle
         else:
             high = middle
     return high
 
 
-def _least(n: int, p: float, alpha: float) -> int:
+def _least(n: int, p: float, alpha: float, inflation: float) -> int:
     """The least number of values at or below x that does not contradict "at least `p` of all are"."""
     if n == 0:
         return 0
     target = -math.log(alpha)
     ends = np.array([0.0, 1.0])
-    return bisect_right(range(n + 1), -target, key=lambda k: -_against((ends, np.array([n - k, k])), p))
+    return bisect_right(
+        range(n + 1), -target, key=lambda k: -_against((ends, np.array([n - k, k])), p, inflation)
+    )

@@ -2,15 +2,18 @@
 
 AsympCS of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), "Time-uniform central limit theory and
 asymptotic confidence sequences", Annals of Statistics 52(6), Theorem 2.2; with pairs of one conversation
-taken together, the clustered error of Miller (2024), arXiv 2411.00640.
+taken together, the clustered error of Miller (2024), arXiv 2411.00640; and never narrower than the long-run
+variance asks for, as the load that one pair meets the next one often meets too.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mirrorkit.compare.statistics.clusters import Before, before
+from mirrorkit.compare.statistics.dependence import long_run_variance, long_run_variances
 from mirrorkit.compare.statistics.ratios import Floats, Ints, Joint, Moments, joint, moments
 
 T_OPT = 1_000
@@ -27,7 +30,8 @@ EFFECTIVE_CLUSTERS = 20
 """How many of like size they must be worth: one large conversation is not told by thirty small ones."""
 
 _WIDEST_ALPHA = 0.5
-_PLUS_FOUR = 4.0
+_WINDOW = 1_024
+_ROUNDING = 1e-12
 
 
 def best_rho2(t_opt: float, alpha: float) -> float:
@@ -117,6 +121,37 @@ class Running:
                 radius[chosen] = unit
         return radius
 
+    def widening(self, values: Floats, lengths: Ints) -> Floats:
+        """How much wider the sequence is at prefixes of these lengths, as their pairs depend on each other.
+
+        `values` are those that this is the running mean of; `lengths` ascend. 1 where the long-run variance
+        is no larger than the one that was seen.
+        """
+        at = lengths - 1
+        with np.errstate(all="ignore"):
+            seen = self.sd[at] ** 2 / self.groups[at]
+            return np.sqrt(np.fmax(long_run_variances(values, lengths) / lengths / seen, 1.0))
+
+    def first_clear(self, values: Floats, radius: Floats, above: bool, told: Any = True) -> int | None:
+        """The first prefix whose sequence is all above 0, or all below; None if there is none.
+
+        `radius` is that of `radius`; `told` says at which prefixes it counts.
+        """
+        distance = self.mean if above else -self.mean
+        with np.errstate(invalid="ignore"):
+            near = np.flatnonzero((distance - radius > 0) & told)
+        start, window = 0, _WINDOW
+        while start < len(near):
+            # what is to be seen soon takes no look at all that comes later
+            end = int(np.searchsorted(near, near[start] + window, side="right"))
+            chosen = near[start:end]
+            wide = radius[chosen] * self.widening(values, chosen + 1)
+            clear = np.flatnonzero(distance[chosen] - wide > 0)
+            if clear.size:
+                return int(chosen[clear[0]])
+            start, window = end, 2 * window
+        return None
+
     def radius_at_end(self, alpha: float, *, one_sided: bool = False, burn_in: int = BURN_IN) -> float:
         """The half width at the last prefix, as `radius` has it; +inf for an empty sequence."""
         pairs, mean, sd = self.pairs[-1:], self.mean[-1:], self.sd[-1:]
@@ -125,13 +160,12 @@ class Running:
         return float(radius[0]) if radius.size else float("inf")
 
 
-def running(values: Floats, clusters: Ints | None = None, *, bounded: bool = False) -> Running:
+def running(values: Floats, clusters: Ints | None = None) -> Running:
     """Mean and standard deviation of every prefix of `values`, in time proportional to their number.
 
     `clusters` has a code for each value: values of one code are of one cluster, and may depend on each
-    other; -1 is a cluster of its own. `bounded=True` is for values within [-1, 1] or [0, 1] whose variance
-    may be seen too small by luck, see `_unseen`. Constant values have a standard deviation of 0 unless
-    `bounded`; one value has none (NaN).
+    other; -1 is a cluster of its own. Constant values have a standard deviation of 0; one value has none
+    (NaN).
 
     >>> running(np.array([1.0, 2.0, 6.0])).mean
     array([1. , 1.5, 3. ])
@@ -149,18 +183,16 @@ def running(values: Floats, clusters: Ints | None = None, *, bounded: bool = Fal
         centred[bad] = 0.0
         mean = np.cumsum(centred)
         mean /= pairs
-        before = _before(centred, clusters)
-        if before is None:
+        earlier = before(centred, clusters)
+        if earlier is None:
             groups = effective = pairs
             variance = _variance_alone(centred, mean, pairs)
         else:
-            groups = np.cumsum(before.counts == 0, dtype=np.float64)
-            effective, variance = _variance_clustered(centred, before, mean, pairs)
+            groups = np.cumsum(earlier.counts == 0, dtype=np.float64)
+            effective, variance = _variance_clustered(centred, earlier, mean, pairs)
             variance *= (groups / pairs) ** 2
-        del centred, before
+        del centred, earlier
         variance /= groups - 1
-        if bounded:
-            variance += _unseen(groups, effective)
         sd = np.sqrt(variance, out=variance)
         sd[groups < 2] = np.nan
         mean += offset
@@ -179,33 +211,26 @@ def _variance_alone(centred: Floats, mean: Floats, pairs: Floats) -> Floats:
     return np.maximum(spread, 0.0, out=spread)
 
 
-class _Before(NamedTuple):
-    """For each value, the sum and the number of those of its cluster before it."""
-
-    sums: Floats
-    counts: Floats
-
-
 def _variance_clustered(
-    centred: Floats, before: _Before, mean: Floats, pairs: Floats
+    centred: Floats, earlier: Before, mean: Floats, pairs: Floats
 ) -> tuple[Floats, Floats]:
     """n² / Σ n_c² and Σ_c (S_c − n_c·mean)² of every prefix, the sums by what each value adds to them.
 
     In place of what is given but `mean` and `pairs`.
     """
     # Σ n_c·S_c
-    cross = before.counts + 1
+    cross = earlier.counts + 1
     cross *= centred
-    cross += before.sums
+    cross += earlier.sums
     cross = np.cumsum(cross, out=cross)
     # Σ S_c²
-    spread = before.sums
+    spread = earlier.sums
     spread *= 2
     spread += centred
     spread *= centred
     spread = np.cumsum(spread, out=spread)
     # Σ n_c²
-    squares = before.counts
+    squares = earlier.counts
     squares *= 2
     squares += 1
     squares = np.cumsum(squares, out=squares)
@@ -221,53 +246,6 @@ def _variance_clustered(
     return effective, np.maximum(spread, 0.0, out=spread)
 
 
-def _before(values: Floats, clusters: Ints | None) -> _Before | None:
-    """None where no cluster comes twice."""
-    if clusters is None:
-        return None
-    order = np.argsort(clusters, kind="stable")
-    codes = np.asarray(clusters)[order]
-    starts = np.ones(len(order), dtype=bool)
-    starts[1:] = (codes[1:] != codes[:-1]) | (codes[1:] < 0)
-    if starts.all():
-        return None
-    del codes
-    first = np.flatnonzero(starts)
-    sizes = np.diff(first, append=len(order))
-    ordered = values[order]
-    sums = np.cumsum(ordered)
-    sums -= ordered
-    sums -= np.repeat(sums[first], sizes)
-    before = ordered
-    before[order] = sums
-    del sums
-    places = np.arange(len(order))
-    places -= np.repeat(first, sizes)
-    count = np.empty(len(order))
-    count[order] = places
-    return _Before(before, count)
-
-
-@overload
-def _unseen(groups: float, effective: float) -> float: ...
-@overload
-def _unseen(groups: Floats, effective: Floats) -> Floats: ...
-def _unseen(groups: Any, effective: Any) -> Any:
-    """What is added to the variance of bounded values for the events that the groups have not shown yet.
-
-    100 conversations without an error have variance 0, and would prove an error share of exactly 0. As
-    Agresti and Coull (1998), The American Statistician 52, add two successes and two failures, so two
-    clusters are added whose values are 1 above the mean, and two whose values are 1 below: the mean stays.
-    Each is as large as the cluster that an average pair is in, Σ n_c² / n.
-
-    With less, the share of rare errors that fail whole conversations is told too low too often. Looking at
-    each pair, a gate exactly at its margin passed in 76 % of simulated runs with nothing added, in 14 % with
-    one cluster, in 9 % with two, in 5 % with these four (conversations of 3 pairs, alpha .05, shares from 1
-    to 20 %); and with sizes as different as 1 and 10 in 12 % with four of the usual size, 5 % with these.
-    """
-    return _PLUS_FOUR * (groups / effective) ** 2 / (groups - 1)
-
-
 def _void(array: Floats, bad: NDArray[np.bool_]) -> None:
     """NaN from the first bad place on."""
     if bad.any():
@@ -275,23 +253,18 @@ def _void(array: Floats, bad: NDArray[np.bool_]) -> None:
 
 
 def two_sided(
-    values: Floats,
-    alpha: float,
-    clusters: Ints | None = None,
-    *,
-    bounded: bool = False,
-    burn_in: int = BURN_IN,
+    values: Floats, alpha: float, clusters: Ints | None = None, *, burn_in: int = BURN_IN
 ) -> tuple[float, float] | None:
     """The interval of the mean at the last value; None while nothing can be said, see `Running.radius`.
 
     >>> low, high = two_sided(np.sin(np.arange(1, 301) ** 2.0), 0.05)
     >>> round(low, 4), round(high, 4)
-    (-0.1443, 0.1164)
+    (-0.1496, 0.1217)
     """
     seen = moments(values, clusters) if len(values) >= burn_in else None
     if seen is None or _is_early(seen):
         return None
-    variance = seen.variance + (_unseen(seen.groups, seen.effective) if bounded else 0.0)
+    variance = max(seen.variance, _of_group(values, seen))
     radius = float(np.sqrt(variance)) * unit_radius(seen.groups, alpha, _t_opt(seen))
     return (seen.mean - radius, seen.mean + radius) if np.isfinite(radius) else None
 
@@ -304,12 +277,13 @@ def ratio_of_totals(
     *,
     t_opt: float | None = None,
     burn_in: int = BURN_IN_RATIO,
+    one_sided: bool = False,
 ) -> tuple[float, float]:
     """The interval of ΣB / ΣA at the last pair; (-inf, inf) while nothing can be said, else not below 0.
 
     Nothing can be said before `burn_in` pairs and enough clusters, see `Running.radius`, where a value is
     not finite, and where A may be 0 in total. `t_opt` is `T_OPT`, or `T_OPT_CLUSTERS` where a cluster came
-    twice, unless it is given.
+    twice, unless it is given. One-sided, each end is at `alpha`.
 
     >>> cost = np.arange(1.0, 301.0)
     >>> ratio_of_totals(cost, cost / 2, 0.05)
@@ -318,7 +292,24 @@ def ratio_of_totals(
     seen = joint(a, b, clusters)
     if seen is None or len(a) < burn_in or _is_early(seen):
         return -np.inf, np.inf
-    return seen.ratios(unit_radius(seen.groups, alpha, t_opt or _t_opt(seen)))
+    k = unit_radius(seen.groups, alpha, t_opt or _t_opt(seen), one_sided=one_sided)
+    return seen.ratios(k * _widening_of_ratio(a, b, seen))
+
+
+def _widening_of_ratio(a: Floats, b: Floats, seen: Joint) -> float:
+    """How much wider the interval of a ratio is, as its pairs depend on each other."""
+    with np.errstate(all="ignore"):
+        left = (b - seen.mean * a) / a.mean()
+        most = seen.var_b + seen.mean * seen.mean * seen.var_a
+        usual = most - 2 * seen.mean * seen.cov
+        wider = _of_group(left, seen)
+    # where the one is a multiple of the other, nothing but rounding is left
+    return float(np.sqrt(wider / usual)) if wider > usual > _ROUNDING * most else 1.0
+
+
+def _of_group(values: Floats, seen: Moments | Joint) -> float:
+    """The long-run variance as one of a group: divided by the number of groups it is that of the mean."""
+    return long_run_variance(values) * seen.groups / len(values)
 
 
 def _is_early(seen: Moments | Joint) -> bool:

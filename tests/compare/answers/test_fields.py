@@ -75,16 +75,13 @@ def test_conversations_count_as_one_each_whatever_their_turns() -> None:
     assert of_ten["low"] < 0 < alone["low"]
 
 
-def test_too_few_conversations_have_no_interval() -> None:
+def test_a_few_conversations_tell_as_much_as_so_many_events() -> None:
     rows = arm("mini", 200, [("$.a", "value")]) + arm("control", 200)
     [row] = told(rows, turns=10).iter_rows(named=True)
-    assert (row["n_control"], row["net"], row["low"], row["high"], row["reading"]) == (
-        200,
-        1,
-        None,
-        None,
-        "open",
-    )
+    low, high = bounds(np.ones(20), 0.05)
+    assert (row["n_control"], row["net"], row["high"], row["reading"]) == (200, 1, 1, "differs")
+    assert row["low"] == pytest.approx(2 * low - 1)
+    assert high == 1
 
 
 def test_without_control_a_field_stays_open() -> None:
