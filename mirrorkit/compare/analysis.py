@@ -22,6 +22,7 @@ from mirrorkit.compare.pitfalls import (
     since_then,
 )
 from mirrorkit.compare.plan import Look, Plan
+from mirrorkit.compare.reach import out_of_reach
 from mirrorkit.compare.rows import Row
 from mirrorkit.compare.selection import only
 from mirrorkit.compare.verdict import (
@@ -108,6 +109,7 @@ def analyse(
     gates = {arm: [of_arm[name] for name in plan.gates] for arm, of_arm in results.items()}
     for arm, judged in gates.items():
         told[arm] += since_then(judged, rows[arm])
+        told[arm] += out_of_reach(judged, rows[arm])
     by_field = fields(pairs, only(pairs, COLUMNS), share / max(len(silent), 1))
     background = Background(single.height - pairs.height, before, frame.height - single.height, looks)
     return Analysis(
