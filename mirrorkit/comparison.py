@@ -40,7 +40,7 @@ class Comparison:
     """the pairs compared, one row each: those of requests that started before the oldest one under way; of a
     lazy frame without the long texts, which are `mirrorkit.compare.gathered.TEXTS`"""
     plan: "Plan" = field(repr=False)
-    """gates, alpha and rules, as they were set"""
+    """what was set: gates, as margins of the effect, alpha and rules"""
     _told: "Analysis" = field(repr=False)
     _lazy: pl.LazyFrame | None = field(repr=False, default=None)
 
