@@ -10,7 +10,7 @@ from mirrorkit.compare import wording
 from mirrorkit.compare.answers.differences import COLUMNS
 from mirrorkit.compare.answers.fields import fields
 from mirrorkit.compare.estimates import as_table, rows_of
-from mirrorkit.compare.evidence import TIME, by_arm, draw, narrowed
+from mirrorkit.compare.evidence import TIME, beside_control, by_arm, draw, narrowed
 from mirrorkit.compare.findings import Finding, finding, no_effect, of_fields, tests_of
 from mirrorkit.compare.omissions import Cause, too_many
 from mirrorkit.compare.pitfalls import (
@@ -71,7 +71,7 @@ def analyse(
     pairs = single if before is None else single.filter((pl.col("started_at") < before).fill_null(True))
     primary = wording.listing(pairs["model_group"].unique().sort().to_list())
     metrics = [plan.metric(name) for name in plan.names()]
-    of_arms = by_arm(narrowed(pairs, metrics))
+    of_arms = beside_control(by_arm(narrowed(pairs, metrics)))
     # what people and judges say comes in an order of its own, for which no request is waited
     labelled = by_arm(narrowed(single, [each for each in metrics if each.order is not None]))
     silent = [arm for arm in of_arms if arm != CONTROL]

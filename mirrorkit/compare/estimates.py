@@ -8,7 +8,15 @@ import numpy as np
 import polars as pl
 
 from mirrorkit.compare.control import net_of_control
-from mirrorkit.compare.evidence import Evidence, Floats, Whole, by_arm, draw, narrowed
+from mirrorkit.compare.evidence import (
+    Evidence,
+    Floats,
+    Whole,
+    beside_control,
+    by_arm,
+    draw,
+    narrowed,
+)
 from mirrorkit.compare.intervals import (
     Interval,
     burn_in_of,
@@ -48,7 +56,7 @@ def estimate(
     """
     plan = plan or Plan()
     chosen = [plan.metric(name) for name in metrics or plan.names()]
-    of_arms = by_arm(narrowed(frame, chosen))
+    of_arms = beside_control(by_arm(narrowed(frame, chosen)))
     rows: dict[str, list[Row]] = {arm: [] for arm in of_arms}
     for metric in chosen:
         drawn = {arm: draw(pairs, metric) for arm, pairs in of_arms.items()}

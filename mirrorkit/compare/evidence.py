@@ -1,14 +1,15 @@
 """What one arm's pairs say on one metric: the numbers that effects and gates are worked out from."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from mirrorkit.compare.metrics import NET, BuiltIn, columns_of, usable, values_in
+from mirrorkit.compare.metrics import NET, TIMES, BuiltIn, columns_of, usable, values_in
 from mirrorkit.compare.selection import SIDES, Omission, arms_by_start, in_order, of_arm, only
+from mirrorkit.records import CONTROL
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -24,6 +25,8 @@ _NOTED = {
     **dict.fromkeys(("cost", "input_tokens", "output_tokens"), _USAGE),
     "judge": ["preference", "judge_preference", "judge_flipped", "pair_id"],
 }
+_OF_CONTROL = "control_"
+_TWIN = f"{_OF_CONTROL}request_id"
 _BASE = ["pair_id", "request_id", "arm", "started_at", "cluster", "stream", "preference", *_CALLS, *_USAGE]
 
 
@@ -35,7 +38,8 @@ class Evidence:
     `primary` and `silent` are the sides' values ("mean" metrics have none); `values` is one number a pair:
     the ratio or its logarithm, the difference of the sides, or the pair's own value. `clusters` are codes, -1
     for none, or None if no cluster came twice; `times` are microseconds, or places where none is known.
-    `omissions` counts the pairs left out because of one side alone, and `omitted` has their times.
+    `omissions` counts the pairs left out because of one side alone, and `omitted` has their times. Where it
+    `is_net`, control calls are in the primary's place.
     """
 
     metric: BuiltIn
@@ -48,6 +52,7 @@ class Evidence:
     left_out: tuple[str, ...] = ()
     omissions: tuple[Omission, ...] = ()
     omitted: Whole = field(default_factory=lambda: np.empty(0, dtype=np.int64), repr=False)
+    is_net: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -78,8 +83,47 @@ def _coded(pairs: pl.DataFrame, timed: bool) -> pl.DataFrame:
     return pl.DataFrame([*pairs.get_columns(), code.alias(CLUSTER), time.alias(TIME)])
 
 
+def beside_control(of_arms: Mapping[str, pl.DataFrame]) -> Mapping[str, pl.DataFrame]:
+    """The pairs of each silent arm with what the control call of the same request was like.
+
+    It was sent the way silent calls are, when they were: what load, waiting and this process add to a time
+    is on both. Where there is no control arm, the pairs as they are.
+    """
+    if (control := of_arms.get(CONTROL)) is None:
+        return of_arms
+    names = [name for name in control.columns if name.startswith("silent_")]
+    twins = (
+        only(control, ["request_id", *names])
+        .unique("request_id", keep="first", maintain_order=True)
+        .rename({name: f"{_OF_CONTROL}{name.removeprefix('silent_')}" for name in names})
+        .with_columns(pl.col("request_id").alias(_TWIN))
+    )
+    return {
+        arm: pairs
+        if arm == CONTROL
+        else pairs.join(twins, on="request_id", how="left", maintain_order="left")
+        for arm, pairs in of_arms.items()
+    }
+
+
+def _net_of_control(pairs: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """The pairs with the control call in the primary's place, and how many have none."""
+    twins = pairs.filter(pl.col(_TWIN).is_not_null())
+    names = [name for name in twins.columns if name.startswith(_OF_CONTROL)]
+    others = {name: f"primary_{name.removeprefix(_OF_CONTROL)}" for name in names if name != _TWIN}
+    return twins.drop(_TWIN, *others.values(), strict=False).rename(others), pairs.height - twins.height
+
+
 def draw(pairs: pl.DataFrame, metric: BuiltIn, keep: Sequence[str] = ()) -> Evidence:
-    """What an arm's pairs, as `by_arm` gives them, say on a metric; `keep` names columns to have beside."""
+    """What an arm's pairs, as `by_arm` gives them, say on a metric; `keep` names columns to have beside.
+
+    Pairs that `beside_control` gives say on a metric of time how the silent model compares with the control
+    call of the same request; the others are left out.
+    """
+    alone, is_net = 0, metric.name in TIMES and _TWIN in pairs.columns
+    if is_net:
+        pairs, alone = _net_of_control(pairs)
+        metric = replace(metric, estimand=f"{metric.estimand}, net of control")
     told = [CLUSTER, *_NOTED.get(metric.name, ()), *keep]
     if metric.name in NET:
         told.append("request_id")
@@ -109,9 +153,10 @@ def draw(pairs: pl.DataFrame, metric: BuiltIn, keep: Sequence[str] = ()) -> Evid
         values,
         codes if _come_again(codes) else None,
         kept[TIME].to_numpy(),
-        chosen.left_out,
+        (*chosen.left_out, *([f"{alone:,} left out: no control call of the request"] if alone else [])),
         chosen.omissions,
         chosen.one_sided[TIME].to_numpy(),
+        is_net,
     )
 
 

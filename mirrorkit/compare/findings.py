@@ -111,10 +111,9 @@ def _finding(arm: str, evidence: Evidence, row: Row, none: float, primary: str) 
     metric, low, high = evidence.metric.name, row["low"], row["high"]
     if low is None or high is None or low <= none <= high:
         return None
-    is_net = metric in LIKENESS
     effect = wording.effect(row["effect"], row["estimand"], row["unit"])
     ends = wording.interval(low, high, row["estimand"], row["unit"])
-    if is_net:
+    if metric in LIKENESS:
         more = "less" if high < 0 else "more"
         what = (
             f"gives {_LIKE[metric]} that differ from {primary}'s {more} than {primary}'s do among themselves"
@@ -123,6 +122,7 @@ def _finding(arm: str, evidence: Evidence, row: Row, none: float, primary: str) 
     else:
         below, above = _WORDS.get(metric, (f"lower in {metric}", f"higher in {metric}"))
         what, metric_words = f"is {below if high < none else above}", metric.replace("_", " ")
+        metric_words += ", net of control," if evidence.is_net else ""
     sentence = f"{wording.name(arm)} {what}: {metric_words} {effect} ({ends})"
     return Finding(arm, metric, sentence, row["effect"], low, high)
 

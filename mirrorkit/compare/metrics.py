@@ -416,6 +416,8 @@ _EACH = (
 
 BUILT_IN: Mapping[str, BuiltIn] = {metric.name: metric for metric in _EACH}
 
+TIMES = ("latency", "ttft", "tokens_per_s")
+"""The metrics that are told net of control where there is a control arm."""
 NET = ("identical", "similarity", "json_equal", "tool_calls")
 """The metrics of likeness, which are also shown net of how much the primary differs from itself."""
 

@@ -12,7 +12,16 @@ import numpy as np
 import polars as pl
 
 from mirrorkit.compare.analysis import Analysis
-from mirrorkit.compare.evidence import TIME, Evidence, Floats, Whole, by_arm, draw, narrowed
+from mirrorkit.compare.evidence import (
+    TIME,
+    Evidence,
+    Floats,
+    Whole,
+    beside_control,
+    by_arm,
+    draw,
+    narrowed,
+)
 from mirrorkit.compare.gates import crossing
 from mirrorkit.compare.intervals import burn_in_of, in_unit, is_bounded, limits, too_few
 from mirrorkit.compare.metrics import BuiltIn
@@ -128,7 +137,7 @@ def trajectories(
 
 
 def _paths(told: Analysis, plan: Plan, metrics: list[BuiltIn], arm: str) -> Iterator[Path]:
-    of_arms = by_arm(narrowed(told.pairs, metrics))
+    of_arms = beside_control(by_arm(narrowed(told.pairs, metrics)))
     labels = [each for each in metrics if each.order is not None]
     labelled = by_arm(narrowed(told.every, labels)) if labels else {}
     may_err = shares({name: pairs[TIME].to_numpy() for name, pairs in of_arms.items() if name != CONTROL})
