@@ -187,7 +187,8 @@ def _both_shares(evidence: Evidence, end: int | None) -> str:
         f"{100 * float(means(side[:end], clusters).mean()):.3g} %"
         for side in (evidence.primary, evidence.silent)
     )
-    return f"{_DOES[evidence.metric.name]} {silent} instead of {primary}"
+    than = "on both sides" if silent == primary else f"instead of {primary}"
+    return f"{_DOES[evidence.metric.name]} {silent} {than}"
 
 
 def _pairs_by(pairs: pl.DataFrame, time: int) -> int:

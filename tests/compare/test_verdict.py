@@ -123,7 +123,7 @@ def shown(frame: pl.DataFrame, name: str) -> str:
 
 def test_an_open_gate_shows_what_is_seen_until_now() -> None:
     assert shown(pairs(6, cost_usd=(1.0, 0.5)), "cost") == "×0.500"
-    assert shown(pairs(6, failing=0.0), "errors") == "0 points (fails in 0 % instead of 0 %)"
+    assert shown(pairs(6, failing=0.0), "errors") == "0 points (fails in 0 % on both sides)"
     assert shown(pairs(6, cost_usd=None), "cost") == ""
 
 
