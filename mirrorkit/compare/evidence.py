@@ -106,12 +106,12 @@ def beside_control(of_arms: Mapping[str, pl.DataFrame]) -> Mapping[str, pl.DataF
     }
 
 
-def _net_of_control(pairs: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """The pairs with the control call in the primary's place, and how many have none."""
+def _net_of_control(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The pairs that have one with the control call in the primary's place."""
     twins = pairs.filter(pl.col(_TWIN).is_not_null())
     names = [name for name in twins.columns if name.startswith(_OF_CONTROL)]
     others = {name: f"primary_{name.removeprefix(_OF_CONTROL)}" for name in names if name != _TWIN}
-    return twins.drop(_TWIN, *others.values(), strict=False).rename(others), pairs.height - twins.height
+    return twins.drop(_TWIN, *others.values(), strict=False).rename(others)
 
 
 def draw(pairs: pl.DataFrame, metric: BuiltIn, keep: Sequence[str] = ()) -> Evidence:
@@ -122,7 +122,8 @@ def draw(pairs: pl.DataFrame, metric: BuiltIn, keep: Sequence[str] = ()) -> Evid
     """
     alone, is_net = 0, metric.name in TIMES and _TWIN in pairs.columns
     if is_net:
-        pairs, alone = _net_of_control(pairs)
+        alone = usable(pairs.filter(pl.col(_TWIN).is_null()), metric, keep=[TIME]).pairs.height
+        pairs = _net_of_control(pairs)
         metric = replace(metric, estimand=f"{metric.estimand}, net of control")
     told = [CLUSTER, *_NOTED.get(metric.name, ()), *keep]
     if metric.name in NET:

@@ -37,12 +37,12 @@ def test_the_table_has_the_columns_of_the_design_and_its_rows_in_one_order(recor
     assert dict(table.schema) == TABLE
     assert table["arm"].unique(maintain_order=True).to_list() == ["b", "a", "control"]
     assert table.filter(arm="a").select("metric", "estimand").rows() == [
-        ("latency", "geometric-mean ratio, both sides ok"),
+        ("latency", "geometric-mean ratio, both sides ok, net of control"),
         ("latency", "difference of p50"),
         ("latency", "difference of p95"),
         ("latency", "difference of p99"),
         ("latency_with_errors", "median of the pairs' ratios, a failed side as infinitely slow"),
-        ("tokens_per_s", "geometric-mean ratio, both sides ok"),
+        ("tokens_per_s", "geometric-mean ratio, both sides ok, net of control"),
         ("cost", "ratio of totals"),
         ("cost", "difference per 1,000 calls"),
         ("input_tokens", "ratio of totals"),
