@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -140,7 +141,8 @@ def alone(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _differences(frame: pl.DataFrame, rules: Rules, asked: Asked) -> pl.DataFrame:
     of_each = alone(frame)
-    pairs = _pairs(_answers(frame, of_each, rules), rules)
+    read = documents.reader()
+    pairs = _pairs(_answers(frame, of_each, rules), rules, read)
     texts = frame.select(kinds.text(side).alias(side) for side in _SIDES)
     # a tool call is on the way to an answer: neither the JSON that was asked for nor any other
     is_answer = {side: kinds.kind(side).ne_missing(kinds.CALLS) for side in _SIDES}
@@ -148,7 +150,7 @@ def _differences(frame: pl.DataFrame, rules: Rules, asked: Asked) -> pl.DataFram
     return pairs.with_columns(
         *frame.select(refused(side).alias(f"{side}_refused") for side in _SIDES).get_columns(),
         *_similarity(pairs).get_columns(),
-        **{f"{side}_json_valid": asked.valid(frame["params"], answers[side]) for side in _SIDES},
+        **{f"{side}_json_valid": asked.valid(frame["params"], answers[side], read) for side in _SIDES},
         **{f"{side}_language": languages(texts[side]) for side in _SIDES},
     ).select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
 
@@ -176,14 +178,15 @@ def _unlike() -> pl.Expr:
     )
 
 
-def _pairs(answers: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+def _pairs(answers: pl.DataFrame, rules: Rules, read: Callable[[str], Any]) -> pl.DataFrame:
     """The answers with what their documents and their tool calls have in common."""
     failed, looks_json, called = [
         pl.any_horizontal(of(side) for side in _SIDES) for of in (_failed, _looks_json, _called)
     ]
     known = _plain_of_both() | (pl.col("unlike") & ~failed)
     answers = answers.with_columns(known=known.fill_null(False), json_looks=failed | looks_json)
-    texts = list(_read(answers.filter("known", "json_looks"), "text", documents.read_container))
+    container = partial(documents.read_container, read=read)
+    texts = list(_read(answers.filter("known", "json_looks"), "text", container))
     calls = list(_read(answers.filter(called, pl.col("unlike").is_not_null()), "calls", documents.read_calls))
     for_calls = [path[1:] for path in rules.paths if path[0] == _CALLS and len(path) > 1]
     found = answers

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare.answers.documents import BeyondReading, NoJson, compare, names, read, read_calls
+from mirrorkit.compare.answers.documents import (
+    BeyondReading,
+    NoJson,
+    compare,
+    names,
+    read,
+    read_calls,
+    reader,
+)
 from mirrorkit.compare.answers.paths import read_path
 
 VALUES = st.recursive(
@@ -94,6 +102,25 @@ def test_numbers_of_any_size_keep_their_value() -> None:
     assert read("1e999") == read("10e998") != read("1e998")
     assert read("1e308") != read("1e999")
     assert read("[0.1, -0.0, 5]") == [0.1, -0.0, 5]
+
+
+@given(st.integers() | st.integers(2**63 - 2, 2**64 + 2) | st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_is_read_as_it_is_written(number: float) -> None:
+    found = read(f'{{"a": [{number!r}, "é"]}}')["a"][0]
+    assert (type(found), found) == (type(number), number)
+
+
+def test_a_text_is_read_once_and_what_cannot_be_read_fails_each_time() -> None:
+    once = reader()
+    assert once("[1]") is once("[1]")
+    for text, error in (("sure!", NoJson), ("[" * 10_000 + "]" * 10_000, BeyondReading)):
+        for _ in range(2):
+            with pytest.raises(error):
+                once(text)
+
+
+def test_half_a_character_is_read() -> None:
+    assert read(r'["\ud800"]') == ["\ud800"]
 
 
 @pytest.mark.parametrize("text", ["[" * 10_000 + "]" * 10_000, '{"a":' * 10_000 + "1" + "}" * 10_000])
