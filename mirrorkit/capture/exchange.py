@@ -131,7 +131,8 @@ def request_of(
     apart = {endpoint.payload, endpoint.metadata, "model", "stream", "litellm_call_id", "litellm_trace_id"}
     tags: Any = metadata.get("tags")
     tags = tags if issubclass(type(tags), list | tuple) else ()
-    clusters = metadata.get("session_id"), copied.get("litellm_session_id"), copied.get("user")
+    # not the user: a service account is one for all, whose pairs would then tell nothing
+    clusters = metadata.get("session_id"), copied.get("litellm_session_id")
     return Request(
         request_id=request_id,
         trace_id=trace_id,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import exp, inf, log
+from math import exp, inf, log, sqrt
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,8 @@ from mirrorkit.compare.omissions import Cause, sentences
 from mirrorkit.compare.plan import Look, Plan
 from mirrorkit.compare.rows import Row
 from mirrorkit.compare.selection import FAILED, SIDES, arms_by_start, of_arm, only
+from mirrorkit.compare.statistics.dependence import LAGS, inflation
+from mirrorkit.compare.statistics.sequences import BURN_IN
 from mirrorkit.compare.verdict import GateResult
 from mirrorkit.compare.waves import COMPLETE
 from mirrorkit.records import CONTROL
@@ -30,6 +32,7 @@ APART = 1.1
 TOGETHER = 0.1
 """Calls that are sent within this share of a primary's latency are sent together."""
 OVERHEAD = 0.2
+_DEPENDENT = 2.0
 """So is a share of the latency that LiteLLM itself took."""
 
 
@@ -106,14 +109,32 @@ def pitfalls(
 def of_metric(arm: str, evidence: Evidence, alpha: float) -> tuple[Pitfall, ...]:
     """What the numbers of one metric give reason to tell."""
     name = evidence.metric.name
-    found: list[tuple[int, str]] = []
+    found: list[tuple[int | None, str]] = []
     if name in ("latency", "ttft"):
         found += _tails(evidence)
     if name == "cost":
         found += _bills(evidence)
     if name == "latency" and arm == CONTROL:
         found += _same_model(evidence, alpha)
+    if evidence.metric.kind in ("ratio", "totals", "shares"):
+        found += _dependence(evidence)
     return tuple(Pitfall(number, arm, text) for number, text in found)
+
+
+def _dependence(evidence: Evidence) -> Iterator[tuple[None, str]]:
+    """How much the pairs depend on those before them; nothing where it may be chance."""
+    n = len(evidence)
+    if n < BURN_IN or evidence.clusters is not None:
+        return
+    times = inflation(evidence.values, LAGS)
+    # of independent pairs it is 1, give or take √(4·lags / 3n)
+    if times > max(_DEPENDENT, 1 + 4 * sqrt(4 * LAGS / (3 * n))):
+        yield (
+            None,
+            f"{evidence.metric.name.replace('_', ' ')}: pairs depend on those before them, as where load or "
+            f"an outage lasts: {n:,} pairs tell as much as {n / times:,.0f} independent ones, and the "
+            "intervals are as wide as that asks for. Pairs spread over more time tell more.",
+        )
 
 
 def of_omissions(arm: str, of_metrics: Mapping[str, Cause]) -> tuple[Pitfall, ...]:
@@ -165,9 +186,9 @@ def _of_the_record(pairs: pl.DataFrame, background: Background) -> Iterator[Pitf
         yield Pitfall(
             9,
             None,
-            f"{_pairs(clustered.height)} belong to {clustered['cluster'].n_unique():,} conversations or "
-            "users: they are not independent, so intervals are those of conversations; and within one the "
-            "silent model answers the primary's history, not its own.",
+            f"{_pairs(clustered.height)} belong to {clustered['cluster'].n_unique():,} conversations: they "
+            "are not independent, so intervals are those of conversations; and within one the silent model "
+            "answers the primary's history, not its own.",
         )
     yield from _late_arms(pairs)
     judged = pairs["judge_preference"].drop_nulls()

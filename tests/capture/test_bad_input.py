@@ -438,18 +438,22 @@ class TestWhatIsRecorded:
         "name", ["touchy", "hostile", "masked", "textless", "sizeless", "lock", "itself"]
     )
     def test_beside_an_odd_value_all_is_recorded(self, ways: Ways, name: str) -> None:
-        pair = check(ways, {"messages": [*ASKED, Odd(name)], "user": "u1", "stop": [1, Odd(name)]})
+        metadata = {"session_id": "s1"}
+        pair = check(
+            ways,
+            {"messages": [*ASKED, Odd(name)], "user": "u1", "stop": [1, Odd(name)], "metadata": metadata},
+        )
         told, params = json.loads(pair["messages"][0]), json.loads(pair["params"][0])
         assert told[0] == ASKED[0]
         assert len(told) == 2
-        assert params["user"] == pair["cluster"][0] == "u1"
+        assert (params["user"], pair["cluster"][0]) == ("u1", "s1")
         assert params["stop"][0] == 1
 
     def test_a_label_that_has_no_text_is_left_out(self, ways: Ways) -> None:
         metadata = {"tags": ["a", Odd("textless"), "b"], "session_id": Odd("sizeless")}
-        pair = check(ways, {"messages": ASKED, "metadata": metadata, "user": "u1"})
+        pair = check(ways, {"messages": ASKED, "metadata": metadata, "litellm_session_id": "s1"})
         assert pair["tags"][0].to_list() == ["a", "b"]
-        assert pair["cluster"][0] == "u1"
+        assert pair["cluster"][0] == "s1"
 
     @pytest.mark.parametrize("stream", [False, True])
     @pytest.mark.parametrize("said", ["half \ud83d of a smile", "a\x00b", "\u202eabc\u2028"])

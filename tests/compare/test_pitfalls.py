@@ -170,7 +170,7 @@ def test_8_how_control_pairs_were_drawn_is_told_where_there_are_some(plain) -> N
 
 def test_9_pairs_of_one_conversation_are_told(plain) -> None:
     (seen,) = texts(9, plain(cluster=["a"] * 2 + ["b"] + [None] * 17))
-    assert seen.startswith("3 pairs belong to 2 conversations or users")
+    assert seen.startswith("3 pairs belong to 2 conversations:")
     assert "the primary's history, not its own" in seen
     assert texts(9, plain(cluster=[str(number) for number in range(20)])) == []
 
@@ -232,3 +232,19 @@ def test_a_pitfall_in_a_terminal_has_no_control_characters(arm: str | None) -> N
     told = str(Pitfall(None, arm, "field \x1b[31m\x07 is\u202e odd"))
     assert told.endswith("field �[31m� is� odd")
     assert len(str(Pitfall(None, None, "x" * 3_000))) == 2_000
+
+
+def test_pairs_that_depend_on_those_before_them_are_told_of_with_what_they_are_worth(plain) -> None:
+    slow = [1.0 if number % 100 < 50 else 1.5 for number in range(600)]
+    (seen,) = texts(None, plain(600, latency_s=(1.0, slow)))
+    assert seen.startswith(
+        "latency: pairs depend on those before them, as where load or an outage lasts: 600 "
+    )
+    assert "pairs tell as much as 3" in seen
+    in_turn = [1.0 if number % 2 else 1.5 for number in range(600)]
+    for frame in (plain(600, latency_s=(1.0, in_turn)), plain(90, latency_s=(1.0, slow[:90]))):
+        assert texts(None, frame) == []
+    # one event whatever its length; intervals are those of conversations already
+    conversations = [str(number // 50) for number in range(600)]
+    told = texts(None, plain(600, latency_s=(1.0, slow), cluster=conversations))
+    assert not any("depend on those before" in text for text in told)
