@@ -175,7 +175,7 @@ def _tally(left: pl.DataFrame, reasons: Sequence[Reason]) -> Iterator[tuple[Reas
         mine = left["first"] == number
         if pairs := mine.sum():
             primary, silent = ((left[f"{side} {number}"] & mine).sum() for side in SIDES)
-            yield reason, pairs, primary, silent
+            yield reason, int(pairs), int(primary), int(silent)
 
 
 def _one_sided(left: pl.DataFrame, reasons: Sequence[Reason]) -> pl.Series:
