@@ -150,9 +150,19 @@ def _differences(frame: pl.DataFrame, rules: Rules, asked: Asked) -> pl.DataFram
     return pairs.with_columns(
         *frame.select(refused(side).alias(f"{side}_refused") for side in _SIDES).get_columns(),
         *_similarity(pairs).get_columns(),
+        *_languages(texts),
         **{f"{side}_json_valid": asked.valid(frame["params"], answers[side], read) for side in _SIDES},
-        **{f"{side}_language": languages(texts[side]) for side in _SIDES},
     ).select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
+
+
+def _languages(texts: pl.DataFrame) -> Iterator[pl.Series]:
+    """Each side's language: equal texts have one."""
+    primary, silent = texts["primary"], texts["silent"]
+    same = primary.eq_missing(silent)
+    of_primary = languages(primary)
+    yield of_primary.alias("primary_language")
+    of_others = languages(silent.to_frame().select(pl.when(~same).then("silent"))["silent"])
+    yield of_primary.zip_with(same, of_others).alias("silent_language")
 
 
 def _answers(frame: pl.DataFrame, of_each: pl.DataFrame, rules: Rules) -> pl.DataFrame:

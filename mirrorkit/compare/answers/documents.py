@@ -34,7 +34,7 @@ _MOST_DIGITS = 300
 _DIGITS = bytes(ord("0") if chr(byte).isdecimal() and byte < 128 else 32 for byte in range(256))
 _MANY_DIGITS = b"0" * 19
 _ABSENT = object()
-_PLAIN = (str, int, bool, float, type(None))
+_PLAIN = frozenset((str, int, bool, float, type(None)))
 _KINDS = {
     bool: "boolean",
     int: "number",
@@ -154,7 +154,7 @@ def compare(
 
 
 def _are_written_alike(one: Any, other: Any) -> bool:
-    """Whether two documents are equal by a quick look, which may miss it but never errs."""
+    """Whether two documents are the same JSON but for the order of keys; some equal ones are not."""
     try:
         first, second = (orjson.dumps(each, option=orjson.OPT_SORT_KEYS) for each in (one, other))
     except TypeError:  # a number of more than 64 bits, half a character, nested too deep
@@ -164,21 +164,32 @@ def _are_written_alike(one: Any, other: Any) -> bool:
 
 def _parts(one: Any, other: Any, path: str, rules: Sequence[Path]) -> list[_Place]:
     """The parts of two objects or two arrays that may differ, the last first."""
-    pairs: Iterable[tuple[str | int, tuple[Any, Any]]]
+    pairs: Iterable[tuple[str | int, Any, Any]]
     if isinstance(one, dict):
-        pairs = ((key, (one.get(key, _ABSENT), other.get(key, _ABSENT))) for key in one | other)
+        keys = one if one.keys() == other.keys() else one | other
+        pairs = [(key, one.get(key, _ABSENT), other.get(key, _ABSENT)) for key in keys]
     else:
-        pairs = enumerate(zip_longest(one, other, fillvalue=_ABSENT))
+        both = zip_longest(one, other, fillvalue=_ABSENT)
+        pairs = [(index, here, there) for index, (here, there) in enumerate(both)]
     parts: list[_Place] = []
-    for step, (here, there) in pairs:
-        # most parts are equal, and need no path; True is 1 in Python, so the type counts
-        if type(here) in _PLAIN and here == there and type(here) is type(there):
+    for step, here, there in pairs:
+        # most parts are equal, and need no path
+        if _are_equal(here, there):
             continue
         left = [rule[1:] for rule in rules if rule[0] is None or rule[0] == step] if rules else ()
         if () not in left:
             parts.append((here, there, inside(path, step), left))
     parts.reverse()
     return parts
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Whether two parts are equal, as a quick look tells; some equal ones are not."""
+    kind = type(one)  # True is 1 in Python, so the type counts, and in what has parts those of the parts
+    try:
+        return kind is type(other) and one == other and (kind in _PLAIN or _are_written_alike(one, other))
+    except RecursionError:
+        return False
 
 
 def _same(one: Any, other: Any, tolerance: float) -> bool:

@@ -1,5 +1,7 @@
 """The language of a text: by its script, and for scripts of many languages by their commonest words."""
 
+from functools import cache
+
 import polars as pl
 
 from mirrorkit.compare.answers.texts import composed, looks_like_json
@@ -164,40 +166,39 @@ def _by_script(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _by_words(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows where one language's words are many, and clearly more than any other's."""
+    import numpy as np
+
+    # splitting at spaces takes half as long as finding the words
+    spaced = pl.col("text").str.replace_all(r"[^\p{L}\p{M} ]+", " ")
     words = (
-        rows.select("row", word=pl.col("text").str.extract_all(r"[\p{L}\p{M}]+"))
-        .with_columns(words=pl.col("word").list.len())
-        .filter(pl.col("words") >= _FEWEST_WORDS)
+        rows.select(pl.int_range(pl.len()).alias("at"), word=spaced.str.split(" "))
         .explode("word")
+        .filter(pl.col("word") != "")
     )
-    scores = (
-        words.join(_common_words(), on="word")
-        .group_by("row", "language")
-        .agg(
-            pl.col("weight").sum(),
-            hits=pl.len(),
-            long=(pl.col("word").str.len_bytes() > 1).sum(),
-            words=pl.col("words").first(),
-        )
-        .sort("row", "weight", "language", descending=[False, True, False])
-        .group_by("row", maintain_order=True)
-        .agg(
-            pl.col("language", "hits", "long", "words", "weight").first(),
-            second=pl.col("weight").slice(1, 1).max().fill_null(0.0),
-        )
+    known = words.join(_common_words(), on="word").drop("word")
+    every, languages = np.arange(rows.height), sorted(_WORDS)
+    place = known["at"].to_numpy() * len(languages) + known["language"].to_numpy()
+    weight, hits, long = (
+        np.bincount(place, of, rows.height * len(languages)).reshape(-1, len(languages))
+        for of in (known["weight"].to_numpy(), None, known["long"].to_numpy())
     )
+    count = np.bincount(words["at"].to_numpy(), minlength=rows.height)
+    best, second = weight.argmax(axis=1), np.partition(weight, -2, axis=1)[:, -2]
     sure = (
-        (pl.col("long") >= _FEWEST_HITS)
-        & (pl.col("hits") >= _LEAST_SHARE * pl.col("words"))
-        & (pl.col("weight") >= _LEAD * pl.col("second"))
+        (count >= _FEWEST_WORDS)
+        & (long[every, best] >= _FEWEST_HITS)
+        & (hits[every, best] >= _LEAST_SHARE * count)
+        & (weight[every, best] >= _LEAD * second)
     )
-    return scores.filter(sure).select("row", "language")
+    found = [languages[at] for at in best[sure]]
+    return pl.DataFrame({"row": rows["row"].filter(pl.Series(sure)), "language": found})
 
 
+@cache
 def _common_words() -> pl.DataFrame:
     table = pl.DataFrame(
-        [(word, language) for language, words in _WORDS.items() for word in set(words.split())],
-        schema=["word", "language"],
+        [(word, at) for at, (_, words) in enumerate(sorted(_WORDS.items())) for word in set(words.split())],
+        schema={"word": pl.String, "language": pl.Int64},
         orient="row",
     )
-    return table.with_columns(weight=1 / pl.len().over("word"))
+    return table.with_columns(weight=1 / pl.len().over("word"), long=pl.col("word").str.len_bytes() > 1)
