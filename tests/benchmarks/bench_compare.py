@@ -26,6 +26,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import numpy as np
 import polars as pl
+from answers import prose
 
 import mirrorkit as mk
 
@@ -108,8 +109,7 @@ def pairs(count: int) -> pl.DataFrame:
 def with_texts(count: int, path: Path) -> int:
     """Write such pairs with texts, and as many bytes as these have are what it gives."""
     random = np.random.default_rng(2)
-    letters = random.choice(list("abcdefghijklmnopqrstuvwxyz     "), 4_000_000)
-    pool = "".join(letters)
+    pool = " ".join(prose(random, 60_000))
     texts = {}
     for name, length in TEXTS.items():
         at = random.integers(0, len(pool) - length, count)

@@ -1,7 +1,7 @@
 """All benches, or those that are named, each in a process of its own: tables, and one JSON file.
 
-    python tests/benchmarks/run.py [load] [cpu] [waits] [record] [compare] [charts] [browser] [dashboard]
-        [--quick] [--json PATH]
+    python tests/benchmarks/run.py [load] [cpu] [waits] [record] [compare] [answers] [charts] [browser]
+        [dashboard] [--quick] [--json PATH]
 
 Run it while the machine does nothing else. `--quick` only shows that the benches run.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-NAMES = ("load", "cpu", "waits", "record", "compare", "charts", "browser", "dashboard")
+NAMES = ("load", "cpu", "waits", "record", "compare", "answers", "charts", "browser", "dashboard")
 QUICK = {"compare": ["--pairs", "20000", "--rounds", "1"]}
 """How the benches that know no --quick are run quickly."""
 

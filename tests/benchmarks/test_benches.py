@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "name", ["load", "cpu", "waits", "record", "compare", "charts", "browser", "dashboard"]
+    "name", ["load", "cpu", "waits", "record", "compare", "answers", "charts", "browser", "dashboard"]
 )
 def test_each_bench_runs_in_its_quickest_form_and_writes_what_it_found(name: str, tmp_path: Path) -> None:
     path = tmp_path / "found.json"
