@@ -119,9 +119,11 @@ def select(frame: pl.DataFrame, reasons: Sequence[Reason], keep: Iterable[str] |
     >>> select(pl.DataFrame({"primary_s": [1, 2], "silent_s": [1, 10]}), [late]).left_out
     ('1 left out: late (primary 0, silent 1)',)
     """
+    wanted = frame if keep is None else only(frame, keep)
+    if frame.is_empty():
+        return Selection(wanted, (), (), wanted)
     marked = frame.lazy().select(_marks(tuple(reasons))).collect()
     chosen = marked["first"].is_null()
-    wanted = frame if keep is None else only(frame, keep)
     if chosen.all():
         return Selection(wanted, (), (), wanted.clear())
     out = ~chosen
