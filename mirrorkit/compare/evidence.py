@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from mirrorkit.compare import comparability
+from mirrorkit.compare.comparability import Comparability
 from mirrorkit.compare.metrics import NET, TIMES, BuiltIn, columns_of, usable, values_in
 from mirrorkit.compare.selection import SIDES, Omission, arms_by_start, in_order, of_arm, only
 from mirrorkit.records import CONTROL
@@ -20,8 +22,9 @@ CLUSTER, TIME = "cluster code", "time"
 _CALLS = [f"{side}_{name}" for side in SIDES for name in ("attempts", "fell_back")]
 _USAGE = [f"{side}_usage_source" for side in SIDES]
 _NOTED = {
-    **dict.fromkeys(("latency", "ttft"), _CALLS),
-    "tokens_per_s": [*_CALLS, *_USAGE],
+    "latency": [*_CALLS, *comparability.READ],
+    "ttft": [*_CALLS, *comparability.READ],
+    "tokens_per_s": [*_CALLS, *_USAGE, *comparability.READ],
     **dict.fromkeys(("cost", "input_tokens", "output_tokens"), _USAGE),
     "judge": ["preference", "judge_preference", "judge_flipped", "pair_id"],
 }
@@ -39,7 +42,7 @@ class Evidence:
     the ratio or its logarithm, the difference of the sides, or the pair's own value. `clusters` are codes, -1
     for none, or None if no cluster came twice; `times` are microseconds, or places where none is known.
     `omissions` counts the pairs left out because of one side alone, and `omitted` has their times. Where it
-    `is_net`, control calls are in the primary's place.
+    `is_net`, control calls are in the primary's place; where it is not, times have how `comparable` they are.
     """
 
     metric: BuiltIn
@@ -53,6 +56,7 @@ class Evidence:
     omissions: tuple[Omission, ...] = ()
     omitted: Whole = field(default_factory=lambda: np.empty(0, dtype=np.int64), repr=False)
     is_net: bool = False
+    comparable: Comparability | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -145,6 +149,7 @@ def draw(pairs: pl.DataFrame, metric: BuiltIn, keep: Sequence[str] = ()) -> Evid
     else:
         primary, silent = (_array(kept, metric.of(side)) for side in SIDES)
         values = _paired(metric, primary, silent)
+    is_time = metric.name in TIMES and not is_net and set(comparability.READ) <= set(kept.columns)
     codes = kept[CLUSTER].to_numpy()
     return Evidence(
         metric,
@@ -158,6 +163,7 @@ def draw(pairs: pl.DataFrame, metric: BuiltIn, keep: Sequence[str] = ()) -> Evid
         chosen.omissions,
         chosen.one_sided[TIME].to_numpy(),
         is_net,
+        comparability.comparability(kept) if is_time else None,
     )
 
 

@@ -76,10 +76,13 @@ def finding(
 ) -> Finding | None:
     """The difference of one silent arm in one metric, if its interval at `alpha` leaves no room for none.
 
-    None too where more than a few pairs are left out because of one side alone.
+    None too where more than a few pairs are left out because of one side alone, and where times cannot be
+    compared.
     """
     none = no_effect(evidence.metric)
     if none is None or not len(evidence) or too_many(evidence):
+        return None
+    if evidence.comparable is not None and not evidence.comparable.is_given:
         return None
     if evidence.metric.name in LIKENESS:
         row = None if control is None or too_many(control) else net_of_control(evidence, control, alpha)

@@ -42,7 +42,8 @@ def crossing(evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: 
     means of the clusters where they repeat. All other metrics: the asymptotic confidence sequence
     (Waudby-Smith et al. 2024), clustered where clusters repeat (Miller 2024). Both ask for more where pairs
     depend on those before them (see `dependence`). Where too many pairs are left out because of one side
-    alone, it is decided when there are few enough (see `omissions`).
+    alone, it is decided when there are few enough (see `omissions`); where times cannot be compared, when
+    they can (see `comparability`).
     """
     if not len(evidence):
         return Crossing(None, None)
@@ -60,6 +61,8 @@ def crossing(evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: 
 def _when_decidable(evidence: Evidence, cleared: Crossing) -> Crossing:
     """When the gate is decided, by when its margin is cleared: of both directions, by the first."""
     passed, failed = (first_decidable(evidence, index) for index in (cleared.passed, cleared.failed))
+    if evidence.comparable is not None:
+        passed, failed = (evidence.comparable.first(index) for index in (passed, failed))
     if cleared.passed is not None and cleared.failed is not None and passed == failed:
         if cleared.passed < cleared.failed:
             return Crossing(passed, None)

@@ -132,6 +132,8 @@ def judge_gate(evidence: Evidence, pairs: pl.DataFrame, plan: Plan, arm: str, sh
     note = _undecidable(evidence)
     if state == "open" and note is None and too_many(evidence):
         more, note = None, why_open(evidence)
+    if state == "open" and note is None and evidence.comparable and not evidence.comparable.is_given:
+        more, note = None, f"times cannot be compared: {evidence.comparable.why}"
     if state == "open" and plan.max_pairs is not None and len(pairs) >= plan.max_pairs and not awaits_labels:
         more, note = None, note or f"still open at the budget of {plan.max_pairs:,} pairs"
     return GateResult(
