@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrorkit.compare.evidence import Whole
+from mirrorkit.compare.evidence import Floats, Whole
+from mirrorkit.compare.statistics.betting import first_rejection
 from mirrorkit.compare.waves import COMPLETE, FIRST, shares
 
 ALPHA = 0.05
@@ -83,3 +84,24 @@ def test_without_times_all_start_together() -> None:
 
 def test_of_no_models_there_is_no_share() -> None:
     assert shares({}) == {}
+
+
+@pytest.mark.slow
+def test_a_wrong_switch_to_any_of_six_that_join_one_by_one_is_rarer_than_alpha() -> None:
+    """All are exactly at the margin. Alpha over how many there are by now would err in twice as many runs."""
+    random, runs = np.random.default_rng(7), 400
+    times = {f"arm {at}": pairs_from(400 * at, 1_500) for at in range(6)}
+    given, begun = shares(times), [int(each[0]) for each in times.values()]
+
+    def err(values: list[Floats], levels: list[Floats]) -> bool:
+        each = zip(values, levels, strict=True)
+        return any(first_rejection(x, 0.5, -np.log(level)) is not None for x, level in each)
+
+    settled = [given[arm].alphas(mine, ALPHA) for arm, mine in times.items()]
+    by_now = [ALPHA / np.searchsorted(begun, mine, side="right") for mine in times.values()]
+    wrong = np.zeros(2)
+    for _ in range(runs):
+        values = [(random.random(1_500) < 0.5).astype(float) for _ in times]
+        wrong += [err(values, settled), err(values, by_now)]
+    assert wrong[0] / runs <= ALPHA
+    assert wrong[1] / runs > 2 * ALPHA
