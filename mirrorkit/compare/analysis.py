@@ -108,7 +108,7 @@ def analyse(
         told[arm] += of_omissions(arm, of_metrics)
     gates = {arm: [of_arm[name] for name in plan.gates] for arm, of_arm in results.items()}
     for arm, judged in gates.items():
-        told[arm] += since_then(judged, rows[arm])
+        told[arm] += since_then(judged)
         told[arm] += out_of_reach(judged, rows[arm])
     by_field = fields(pairs, only(pairs, COLUMNS), share / max(len(silent), 1))
     background = Background(single.height - pairs.height, before, frame.height - single.height, looks)

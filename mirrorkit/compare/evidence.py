@@ -61,6 +61,20 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.values)
 
+    def after(self, index: int) -> "Evidence":
+        """What the pairs after one of them say."""
+        first = index + 1
+        codes = None if self.clusters is None else self.clusters[first:]
+        return replace(
+            self,
+            pairs=self.pairs[first:],
+            primary=self.primary[first:],
+            silent=self.silent[first:],
+            values=self.values[first:],
+            clusters=codes if codes is not None and _come_again(codes) else None,
+            times=self.times[first:],
+        )
+
 
 def narrowed(frame: pl.DataFrame, metrics: Iterable[BuiltIn]) -> pl.DataFrame:
     """The columns that the metrics read, and those that every comparison does: texts cost memory."""

@@ -15,7 +15,6 @@ from mirrorkit.compare.evidence import Evidence, Floats
 from mirrorkit.compare.metrics import NET, Side
 from mirrorkit.compare.omissions import Cause, sentences
 from mirrorkit.compare.plan import Look, Plan
-from mirrorkit.compare.rows import Row
 from mirrorkit.compare.selection import FAILED, SIDES, arms_by_start, of_arm, only
 from mirrorkit.compare.statistics.dependence import LAGS, inflation
 from mirrorkit.compare.statistics.sequences import BURN_IN
@@ -142,28 +141,17 @@ def of_omissions(arm: str, of_metrics: Mapping[str, Cause]) -> tuple[Pitfall, ..
     return tuple(Pitfall(None, arm, text) for text in sentences(of_metrics))
 
 
-def since_then(gates: Sequence[GateResult], rows: Sequence[Row]) -> tuple[Pitfall, ...]:
-    """The gates that were decided one way, where all pairs together now say the other."""
-    shown = {row["metric"]: row for row in reversed(rows)}
+def since_then(gates: Sequence[GateResult]) -> tuple[Pitfall, ...]:
+    """The gates that were decided one way, where the pairs since then say the other."""
     return tuple(
-        Pitfall(None, gate.arm, text) for gate in gates if (text := _turned(gate, shown.get(gate.metric)))
-    )
-
-
-def _turned(gate: GateResult, row: Row | None) -> str:
-    if row is None or gate.state == "open" or row["low"] is None or row["high"] is None:
-        return ""
-    above = row["low"] > gate.margin
-    if not above and not row["high"] < gate.margin:
-        return ""
-    if (above == gate.lower) == (gate.state == "failed"):
-        return ""
-    effect = wording.effect(row["effect"], row["estimand"], row["unit"])
-    ends = wording.interval(row["low"], row["high"], row["estimand"], row["unit"])
-    return (
-        f"the gate {gate.words} {gate.state} after {gate.decided_after or 0:,} pairs and stays so, but all "
-        f"pairs now show {effect} ({ends}), on the other side of its margin: something has changed since. "
-        "Start a new comparison on the newer pairs."
+        Pitfall(
+            None,
+            gate.arm,
+            f"the gate {gate.words} {gate.state} after {gate.decided_after or 0:,} pairs and stays so, but "
+            f"since then {gate.since}: something has changed. Start a new comparison on the newer pairs.",
+        )
+        for gate in gates
+        if gate.since
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from mirrorkit.compare import wording
+from mirrorkit.compare.estimates import every_look
 from mirrorkit.compare.evidence import TIME, Evidence
 from mirrorkit.compare.gates import crossing, pairs_needed
 from mirrorkit.compare.intervals import is_bounded
@@ -72,6 +73,8 @@ class GateResult:
     awaits_labels: bool
     seen: str
     """the effect when it was decided, or as it is now, in words; empty without a pair"""
+    since: str = ""
+    """what the pairs since the decision show, in words, where they are on the other side of the margin"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ def judge_gate(evidence: Evidence, pairs: pl.DataFrame, plan: Plan, arm: str, sh
     elif passed is not None:
         state = "passed"
     at = failed if state == "failed" else passed
+    decided = crossed.failed if state == "failed" else crossed.passed
     more: int | None = None
     heads_for: State = "open"
     if state == "open":
@@ -149,8 +153,27 @@ def judge_gate(evidence: Evidence, pairs: pl.DataFrame, plan: Plan, arm: str, sh
         heads_for,
         note,
         awaits_labels,
-        _seen(evidence, crossed.failed if state == "failed" else crossed.passed),
+        _seen(evidence, decided),
+        "" if decided is None else _since(evidence, decided, margin, state, plan.alpha),
     )
+
+
+def _since(evidence: Evidence, index: int, margin: float, state: State, alpha: float) -> str:
+    """What the pairs after a decision show, where they are known to be on the other side of the margin.
+
+    They have a sequence of their own: it holds at every look after the decision.
+    """
+    later = evidence.after(index)
+    if (interval := every_look(later, alpha)) is None:
+        return ""
+    low, high = interval
+    is_good = evidence.metric.better == "lower"
+    if not (low > margin if (state == "passed") == is_good else high < margin):
+        return ""
+    metric = evidence.metric
+    ends = wording.interval(low, high, metric.estimand, metric.unit)
+    side = "above" if low > margin else "below"
+    return f"{metric.name.replace('_', ' ')} has been {_seen(later, None)}, {ends}, {side} the margin"
 
 
 def _undecidable(evidence: Evidence) -> str | None:
@@ -209,11 +232,13 @@ def arm_verdict(
         (each for each in results if each.state == "failed"), key=lambda each: each.at or 0, default=None
     )
     if failed is not None:
-        return _decided("keep", f"Keep {primary}, not {wording.name(arm)}", "failed", failed, arm)
+        start = f"Keep {primary}, not {wording.name(arm)}"
+        return _decided("keep", start, "failed", failed, arm, [failed])
     still_open = [each for each in results if each.state == "open"]
     if not still_open:
         last = max(results, key=lambda each: each.at or 0)
-        return _decided("switch", f"Switch to {wording.name(arm)}", "was the last to pass,", last, arm)
+        start = f"Switch to {wording.name(arm)}"
+        return _decided("switch", start, "was the last to pass,", last, arm, results)
     waits = sorted(still_open, key=_urgency)[0]
     # pairs are labelled when they are long recorded; what else is open at the budget stays so
     waits_for_labels = all(each.awaits_labels for each in still_open)
@@ -229,11 +254,15 @@ def arm_verdict(
     return _collecting(arm, results, still_open, waits, len(pairs))
 
 
-def _decided(answer: Answer, start: str, what: str, gate: GateResult, arm: str) -> Verdict:
+def _decided(
+    answer: Answer, start: str, what: str, gate: GateResult, arm: str, rests_on: Sequence[GateResult]
+) -> Verdict:
     after = gate.decided_after or 0
     sentence = (
         f"{start}: the gate {gate.words} {what} after {after:,} pair{'s' * (after != 1)}, at {gate.seen}."
     )
+    if since := " and ".join(each.since for each in rests_on if each.since):
+        sentence += f" Since then {since}."
     return Verdict(answer, sentence, gate.metric, arm, after)
 
 

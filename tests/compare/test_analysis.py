@@ -222,8 +222,23 @@ def test_what_has_turned_since_its_gate_was_decided_is_told(recorded) -> None:
     frame = pl.concat([early, later.with_columns(pl.col("started_at") + timedelta(hours=1))])
     seen = told(frame, gates={"latency": 1.1})
     assert seen.verdict.answer == "switch"
-    assert any("and stays so, but all pairs now show ×2." in each.text for each in seen.warnings)
+    assert " Since then latency has been ×2." in seen.verdict.sentence
+    assert seen.verdict.sentence.endswith("above the margin.")
+    assert any("and stays so, but since then latency has been ×2." in each.text for each in seen.warnings)
     assert not any("stays so" in each.text for each in told(early, gates={"latency": 1.1}).warnings)
+    assert "Since then" not in told(early, gates={"latency": 1.1}).verdict.sentence
+
+
+def test_so_is_a_model_that_was_kept_out_and_has_become_good(recorded) -> None:
+    early, later = (
+        recorded(300, latency_s=(1.0, [1.9, 2.0, 1.95] * 100)),
+        recorded(3_000, name="q", latency_s=(2, 1)),
+    )
+    frame = pl.concat([early, later.with_columns(pl.col("started_at") + timedelta(hours=1))])
+    seen = told(frame, gates={"latency": 1.1}).verdict
+    assert seen.answer == "keep"
+    assert "Since then latency has been ×0.5" in seen.sentence
+    assert seen.sentence.endswith("below the margin.")
 
 
 def test_a_bill_of_nothing_decides_nothing(recorded) -> None:
