@@ -236,6 +236,7 @@ def compare(
     metrics: "Mapping[str, UserMetric] | None" = None,
     slo_s: float | None = None,
     max_pairs: int | None = None,
+    min_span: float | None = None,
     ignore: Sequence[str] | None = None,
     clean: Callable[[str], str] | None = None,
     tolerance: float | None = None,
@@ -259,6 +260,8 @@ def compare(
         metrics: your own: a name, and a function of a pair's row, a Polars expression or a `Metric`.
         slo_s: seconds beyond which a call is too late; adds the metric `over_slo`.
         max_pairs: the pairs of an arm after which the answer is "keep", inconclusive.
+        min_span: seconds of traffic that a gate must rest on before it is decided: an hour's load or a
+            provider's bad day says nothing of others.
         ignore: what does not count when answers are compared: JSON paths (`"$.id"`) and regular expressions
             (`r"\d{4}-\d\d-\d\d"`).
         clean: applied to each answer before it is compared; never to what is recorded.
@@ -291,6 +294,7 @@ def compare(
         metrics=metrics,
         slo_s=slo_s,
         max_pairs=max_pairs,
+        min_span=min_span,
         ignore=ignore,
         clean=clean,
         tolerance=tolerance,

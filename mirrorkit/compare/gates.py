@@ -34,7 +34,9 @@ class Crossing:
     failed: int | None
 
 
-def crossing(evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: Floats) -> Crossing:
+def crossing(
+    evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: Floats, min_span: float = 0.0
+) -> Crossing:
     """The first prefix at which the gate "effect beyond `margin`" passes, and the first at which it fails.
 
     `margin` is on the scale of the effect; the alphas are one-sided, one for each pair of the evidence.
@@ -43,7 +45,7 @@ def crossing(evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: 
     (Waudby-Smith et al. 2024), clustered where clusters repeat (Miller 2024). Both ask for more where pairs
     depend on those before them (see `dependence`). Where too many pairs are left out because of one side
     alone, it is decided when there are few enough (see `omissions`); where times cannot be compared, when
-    they can (see `comparability`).
+    they can (see `comparability`); and not before the pairs span `min_span` seconds.
     """
     if not len(evidence):
         return Crossing(None, None)
@@ -55,20 +57,30 @@ def crossing(evidence: Evidence, margin: float, alpha_pass: Floats, alpha_fail: 
         below, above = _bounded(evidence, margin, alpha_below, alpha_above)
     else:
         below, above = _asymptotic(evidence, margin, alpha_below, alpha_above)
-    return _when_decidable(evidence, Crossing(below, above) if lower else Crossing(above, below))
+    return _when_decidable(evidence, Crossing(below, above) if lower else Crossing(above, below), min_span)
 
 
-def _when_decidable(evidence: Evidence, cleared: Crossing) -> Crossing:
+def _when_decidable(evidence: Evidence, cleared: Crossing, min_span: float) -> Crossing:
     """When the gate is decided, by when its margin is cleared: of both directions, by the first."""
     passed, failed = (first_decidable(evidence, index) for index in (cleared.passed, cleared.failed))
     if evidence.comparable is not None:
         passed, failed = (evidence.comparable.first(index) for index in (passed, failed))
+    if min_span:
+        passed, failed = (_after(evidence, index, min_span) for index in (passed, failed))
     if cleared.passed is not None and cleared.failed is not None and passed == failed:
         if cleared.passed < cleared.failed:
             return Crossing(passed, None)
         if cleared.failed < cleared.passed:
             return Crossing(None, failed)
     return Crossing(passed, failed)
+
+
+def _after(evidence: Evidence, index: int | None, min_span: float) -> int | None:
+    """The first pair, from one of them on, that came so many seconds after the first of all."""
+    if index is None:
+        return None
+    late = int(np.searchsorted(evidence.times, evidence.times[0] + round(min_span * 1e6)))
+    return max(index, late) if late < len(evidence) else None
 
 
 def _asymptotic(

@@ -31,13 +31,15 @@ class Plan:
     `gates` maps metrics to margins on the scale of the metric's effect, which is how recordings keep them: at
     most 5 points worse is 0.05 for `errors`, and −0.05 for `json_valid`. `alpha` is the probability, at most,
     of a wrong "switch", and of a wrong "keep"; `slo_s` is the time in seconds beyond which a call is too
-    late; `max_pairs` is how many pairs an arm may take until it is decided; `metrics` are the user's own.
+    late; `max_pairs` is how many pairs an arm may take until it is decided; `min_span` is how many seconds of
+    traffic a gate must rest on; `metrics` are the user's own.
     """
 
     gates: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_GATES))
     alpha: float = DEFAULT_ALPHA
     slo_s: float | None = None
     max_pairs: int | None = None
+    min_span: float = 0.0
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     rules: Rules = field(default_factory=Rules)
 
@@ -61,6 +63,7 @@ class Plan:
         alpha: float | None = None,
         slo_s: float | None = None,
         max_pairs: int | None = None,
+        min_span: float | None = None,
         metrics: Mapping[str, UserMetric] | None = None,
         ignore: Sequence[str] | None = None,
         clean: Callable[[str], str] | None = None,
@@ -81,6 +84,7 @@ class Plan:
             alpha=self.alpha if alpha is None else _alpha(alpha),
             slo_s=self.slo_s if slo_s is None else _positive("slo_s", slo_s, "seconds"),
             max_pairs=self.max_pairs if max_pairs is None else _count("max_pairs", max_pairs),
+            min_span=self.min_span if min_span is None else _span(min_span),
             metrics=self.metrics if metrics is None else _metrics(metrics),
             rules=make_rules(
                 self.rules.ignore if ignore is None else ignore,
@@ -102,6 +106,8 @@ class Plan:
             parts.append(f"slo_s {self.slo_s:g}")
         if self.max_pairs is not None:
             parts.append(f"at most {self.max_pairs:,} pairs")
+        if self.min_span:
+            parts.append(f"at least {self.min_span:g} s")
         if self.metrics:
             own = (f"{name} [{fingerprint(metric.value)}]" for name, metric in self.metrics.items())
             parts.append(f"own metrics: {', '.join(own)}")
@@ -217,6 +223,13 @@ def _positive(what: str, value: Any, unit: str) -> float:
     return number
 
 
+def _span(value: Any) -> float:
+    number = _number("min_span", value)
+    if number < 0:
+        raise CompareError(f"min_span={value!r}: give a number of seconds, 0 or more")
+    return number
+
+
 def _count(what: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise CompareError(f"{what}={value!r}: give a whole number, 1 or more")
@@ -239,6 +252,7 @@ def look_of(plan: Plan, pairs: int) -> Look:
         "alpha": plan.alpha,
         "slo_s": plan.slo_s,
         "max_pairs": plan.max_pairs,
+        "min_span": plan.min_span,
         "metrics": {name: _kept(metric) for name, metric in plan.metrics.items()},
         "ignore": list(plan.rules.ignore),
         "clean": None if plan.rules.clean is None else fingerprint(plan.rules.clean),
@@ -313,6 +327,7 @@ def plan_of(look: Look) -> Plan:
         alpha=given.get("alpha"),
         slo_s=given.get("slo_s"),
         max_pairs=given.get("max_pairs"),
+        min_span=given.get("min_span"),
         ignore=given.get("ignore"),
         tolerance=given.get("tolerance"),
     )

@@ -166,7 +166,7 @@ def _path(
     if share is not None:
         allowed = share.alphas(evidence.times, plan.alpha)
         levels = _of_gate(metric, allowed, allowed / len(plan.gates))
-    decided = None if gate is None else _decided(evidence, gate, levels)
+    decided = None if gate is None else _decided(evidence, gate, levels, plan.min_span)
     least = None if is_bounded(metric) or metric.kind == "median" else burn_in_of(metric)
     ends = _ends(n, least or 0, decided or 0)
     counted = ends if metric.order is not None else _counted(pairs, evidence, ends)
@@ -193,13 +193,13 @@ def _of_gate(metric: BuiltIn, passing: Floats, failing: Floats) -> _Levels:
     return _Levels(passing if lower else failing, failing if lower else passing, one_sided=True)
 
 
-def _decided(evidence: Evidence, gate: Mapping[str, Any], levels: _Levels) -> int | None:
+def _decided(evidence: Evidence, gate: Mapping[str, Any], levels: _Levels, min_span: float) -> int | None:
     """How many of the metric's pairs it took to decide the gate."""
     if gate["state"] == "open":
         return None
     lower = evidence.metric.better == "lower"
     passing, failing = (levels.below, levels.above) if lower else (levels.above, levels.below)
-    crossed = crossing(evidence, gate["margin"], passing, failing)
+    crossed = crossing(evidence, gate["margin"], passing, failing, min_span)
     index = crossed.passed if gate["state"] == "passed" else crossed.failed
     return None if index is None else index + 1
 

@@ -111,7 +111,7 @@ def judge_gate(evidence: Evidence, pairs: pl.DataFrame, plan: Plan, arm: str, sh
     """
     name, margin = evidence.metric.name, plan.gates[evidence.metric.name]
     allowed = share.alphas(evidence.times, plan.alpha)
-    crossed = crossing(evidence, margin, allowed, allowed / len(plan.gates))
+    crossed = crossing(evidence, margin, allowed, allowed / len(plan.gates), plan.min_span)
     passed, failed = (
         None if index is None else int(evidence.times[index]) for index in (crossed.passed, crossed.failed)
     )
@@ -138,6 +138,8 @@ def judge_gate(evidence: Evidence, pairs: pl.DataFrame, plan: Plan, arm: str, sh
         more, note = None, why_open(evidence)
     if state == "open" and note is None and evidence.comparable and not evidence.comparable.is_given:
         more, note = None, f"times cannot be compared: {evidence.comparable.why}"
+    if state == "open" and note is None and len(evidence) and (span := _span(evidence)) < plan.min_span:
+        more, note = None, f"the pairs span {span:,.0f} s of the {plan.min_span:,.0f} s that it must rest on"
     if state == "open" and plan.max_pairs is not None and len(pairs) >= plan.max_pairs and not awaits_labels:
         more, note = None, note or f"still open at the budget of {plan.max_pairs:,} pairs"
     return GateResult(
@@ -174,6 +176,11 @@ def _since(evidence: Evidence, index: int, margin: float, state: State, alpha: f
     ends = wording.interval(low, high, metric.estimand, metric.unit)
     side = "above" if low > margin else "below"
     return f"{metric.name.replace('_', ' ')} has been {_seen(later, None)}, {ends}, {side} the margin"
+
+
+def _span(evidence: Evidence) -> float:
+    """The seconds from the first pair to the last."""
+    return float(evidence.times[-1] - evidence.times[0]) / 1e6
 
 
 def _undecidable(evidence: Evidence) -> str | None:

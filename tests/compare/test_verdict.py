@@ -446,3 +446,17 @@ def test_a_gate_on_a_users_metric_is_named() -> None:
 def test_the_verdict_reads_as_its_sentence() -> None:
     seen = verdict(pairs())
     assert str(seen) == seen.sentence
+
+
+def test_a_gate_that_must_rest_on_an_hour_is_decided_after_an_hour() -> None:
+    """One pair a second: the first pair that starts an hour after the first of all is the 3,601st."""
+    frame = pairs(3_700)
+    free, bound = (Plan(gates={"errors": 0.05}, min_span=span) for span in (0.0, 3_600.0))
+    assert (verdict(frame, free).after or 0) < 3_601
+    assert verdict(frame, bound).after == 3_601
+    waits = told(frame[:3_600], bound)
+    assert waits.verdict.answer == "keep collecting"
+    assert "the pairs span 3,599 s of the 3,600 s that it must rest on" in waits.verdict.sentence
+    # what is known by then is decided then, also where it has turned since
+    worse = pl.concat([frame, pairs(2_000, seed=8, since=3_700, failing=0.5)])
+    assert verdict(worse, bound).answer == "switch"
