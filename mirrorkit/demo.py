@@ -80,7 +80,7 @@ def _mirrored(n: int, seed: int) -> Recording:
             simulator.deployment("chat", PRIMARY.name, silent_model="candidate"),
             simulator.deployment("candidate", SILENT.name),
         ]
-        with MirrorSession(models, control=0.2, seed=seed) as session:
+        with MirrorSession(models, control=0.4, seed=seed) as session:
             # as silent calls are not tried again by default, so are the primaries here: like beside like
             session.run(requests(n, seed), model="chat", num_retries=0)
         return Recording(session.frame)
