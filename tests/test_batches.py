@@ -168,14 +168,14 @@ def test_nothing_is_sent_once_a_session_is_closed(
 ) -> None:
     options = {"journal": tmp_path} if journal else {}
     for _ in range(3):
-        session = mk.MirrorSession(models, silent_model="next", **options)
+        session, before = mk.MirrorSession(models, silent_model="next", **options), sim.count("gpt-4o-mini")
         drive.chat(session)
         drive.call(session, "close", 0)
-        sent = sim.count("gpt-4o-mini")
         assert session.funnel.mirrored + session.funnel.cancelled == 1
         assert session.frame.height >= session.funnel.mirrored
         drive.chat(mk.MirrorSession(models, silent_model="next", sample=0.0))
-        assert sim.count("gpt-4o-mini") == sent
+        # one that LiteLLM was just sending may still get there, and has its row
+        assert sim.count("gpt-4o-mini") - before <= session.funnel.mirrored
 
 
 def test_run_works_in_a_cell_whose_loop_has_mirrors_under_way(sim: Any, models: Any) -> None:

@@ -63,7 +63,7 @@ def test_what_is_slower_cheaper_or_lacks_a_field_is_found_named_and_shown() -> N
     found = {(finding.arm, finding.path or finding.metric): finding for finding in seen.findings}
 
     slower = found["slow", "latency"]
-    assert "slow is slower: latency ×1." in slower.sentence
+    assert "slow is slower: latency, net of control, ×1." in slower.sentence
     assert slower.low < 1.4 < slower.high
     cheaper = found["cheap", "cost"]
     assert "cheap is cheaper: cost ×0.70" in cheaper.sentence

@@ -264,6 +264,8 @@ class Dispatcher:
         self._done(held)
 
     def _run(self, held: Held) -> None:
+        if held not in self._held:
+            return  # given up before its thread began
         # a job that breaks its promise ends no thread
         with contextlib.suppress(Exception):
             held.job.run()

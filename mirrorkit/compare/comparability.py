@@ -88,5 +88,6 @@ def _own_work(pairs: pl.DataFrame, side: str) -> npt.NDArray[np.float64]:
 
 def _running(part: pl.Series, whole: pl.Series) -> npt.NDArray[np.float64]:
     """Σ part / Σ whole of every prefix; 0 of nothing."""
-    of, all_of = (np.cumsum(each.cast(pl.Float64).to_numpy()) for each in (part, whole))
-    return np.asarray(np.divide(of, all_of, out=np.zeros(len(of)), where=all_of > 0))
+    with np.errstate(over="ignore", invalid="ignore"):  # times of no measure
+        of, all_of = (np.cumsum(each.cast(pl.Float64).to_numpy()) for each in (part, whole))
+    return np.asarray(np.divide(of, all_of, out=np.zeros(len(of)), where=(all_of > 0) & np.isfinite(all_of)))

@@ -21,6 +21,7 @@ from mirrorkit.compare.gates import Crossing, crossing
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.metrics import BUILT_IN, BuiltIn, Metric, of_user, over_slo
 from mirrorkit.compare.plan import Plan
+from mirrorkit.compare.waves import shares
 from pairs import recorded
 
 RUNS, PAIRS, LOOK_EVERY, ALPHA = 1_000, 2_000, 10, 0.05
@@ -190,8 +191,8 @@ def runs(case: Case, seed: int) -> Iterator[Evidence]:
         yield evidence(case.metric, one, other, clusters)
 
 
-def crossed(case: Case, each: Evidence, gates: int = 1) -> Crossing:
-    allowed = np.full(len(each), ALPHA)
+def crossed(case: Case, each: Evidence, gates: int = 1, allowed: Floats | None = None) -> Crossing:
+    allowed = np.full(len(each), ALPHA) if allowed is None else allowed
     return crossing(each, case.margin, allowed, allowed / gates)
 
 
@@ -322,12 +323,14 @@ def test_a_comparison_tells_what_the_simulated_rule_tells(name: str, better: flo
     case = CASES[name]
     own = {"polite": Metric(pl.col("lag_s"))} if case.metric is USER else {}
     plan = Plan(gates={case.metric.name: case.margin}, metrics=own)
+    times = np.arange(PAIRS)
+    allowed = shares({"next": times})["next"].alphas(times, ALPHA)
     for effect, answer in ((better, "switch"), (worse, "keep")):
         seen = 0
         primaries, silents = case.make(np.random.default_rng(400), effect)
         for primary, silent in zip(primaries[:3], silents[:3], strict=True):
             each = evidence(case.metric, primary, silent, CLUSTERS if case.clustered else None)
-            told = crossed(case, each)
+            told = crossed(case, each, allowed=allowed)
             first = min(at for at in (told.passed, told.failed, PAIRS) if at is not None)
             verdict = analyse(measured(frame_of(case, primary, silent), plan), plan).verdict
             expected = answer if first < PAIRS else "keep collecting"

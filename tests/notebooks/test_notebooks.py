@@ -80,7 +80,7 @@ def test_a_decision_goes_from_keep_collecting_to_a_verdict(ran: Callable[[str], 
     assert looks[0].startswith("Keep collecting on candidate: after 60 pairs")
     assert any(look.startswith("Switch to candidate") for look in looks[1:])
     assert looks[-1].startswith("Keep chat")
-    assert "- nano is slower: latency ×1." in said
+    assert "- nano is slower: latency, net of control, ×1." in said
     assert "- nano lacks " in said
 
 

@@ -40,7 +40,8 @@ def keywords(deep: st.SearchStrategy[Any]) -> dict[str, st.SearchStrategy[Any]]:
         "exclusiveMaximum": NUMBERS | st.just("3"),
         "multipleOf": st.integers(1, 3) | st.just(0.5),
         **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "maxProperties"), LIMITS),
-        "pattern": st.sampled_from(["^a", "b$", "^(a|b)+$", "("]),
+        # not a wrong one: where no document can get to it, one of the readers finds nothing wrong
+        "pattern": st.sampled_from(["^a", "b$", "^(a|b)+$"]),
         "uniqueItems": st.booleans(),
         **dict.fromkeys(("anyOf", "oneOf", "allOf"), several),
         **dict.fromkeys(("not", "if", "then", "else"), deep),
