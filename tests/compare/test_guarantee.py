@@ -15,13 +15,13 @@ import polars as pl
 import pytest
 from scipy.special import ndtri, stdtrit
 
+from mirrorkit.compare import waves
 from mirrorkit.compare.analysis import analyse
 from mirrorkit.compare.evidence import Evidence, Floats, Whole, by_arm, draw
 from mirrorkit.compare.gates import Crossing, crossing
 from mirrorkit.compare.measured import measured
 from mirrorkit.compare.metrics import BUILT_IN, BuiltIn, Metric, of_user, over_slo
 from mirrorkit.compare.plan import Plan
-from mirrorkit.compare.waves import shares
 from pairs import recorded
 
 RUNS, PAIRS, LOOK_EVERY, ALPHA = 1_000, 2_000, 10, 0.05
@@ -324,7 +324,7 @@ def test_a_comparison_tells_what_the_simulated_rule_tells(name: str, better: flo
     own = {"polite": Metric(pl.col("lag_s"))} if case.metric is USER else {}
     plan = Plan(gates={case.metric.name: case.margin}, metrics=own)
     times = np.arange(PAIRS)
-    allowed = shares({"next": times})["next"].alphas(times, ALPHA)
+    allowed = waves.shares({"next": times})["next"].alphas(times, ALPHA)
     for effect, answer in ((better, "switch"), (worse, "keep")):
         seen = 0
         primaries, silents = case.make(np.random.default_rng(400), effect)
