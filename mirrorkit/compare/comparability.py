@@ -47,7 +47,7 @@ class Comparability:
 
     @property
     def why(self) -> str:
-        """Why times cannot be compared, and what to do."""
+        """Why they cannot be compared, and what to do."""
         causes = []
         if max(self.primary, self.silent) > MOST_OVERHEAD:
             causes.append(
@@ -59,7 +59,10 @@ class Comparability:
                 f"{100 * self.late:.3g} % of the silent calls were sent over {WAIT_S:g} s after they could "
                 f"have been, more than {100 * MOST_LATE:g} %"
             )
-        return f"{' and '.join(causes)}: record a control arm (control=1) or send fewer requests at once"
+        return (
+            f"times cannot be compared: {' and '.join(causes)}: record a control arm (control=1) or send fewer "
+            "requests at once"
+        )
 
 
 def comparability(pairs: pl.DataFrame) -> Comparability:

@@ -61,6 +61,11 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def why_incomparable(self) -> str:
+        """Why the times of the two sides cannot be compared; nothing where they can."""
+        return "" if self.comparable is None or self.comparable.is_given else self.comparable.why
+
     def after(self, index: int) -> "Evidence":
         """What the pairs after one of them say."""
         first = index + 1

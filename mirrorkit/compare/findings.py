@@ -80,9 +80,7 @@ def finding(
     compared.
     """
     none = no_effect(evidence.metric)
-    if none is None or not len(evidence) or too_many(evidence):
-        return None
-    if evidence.comparable is not None and not evidence.comparable.is_given:
+    if none is None or not len(evidence) or too_many(evidence) or evidence.why_incomparable:
         return None
     if evidence.metric.name in LIKENESS:
         row = None if control is None or too_many(control) else net_of_control(evidence, control, alpha)

@@ -231,13 +231,8 @@ def _missing(evidence: Evidence, has_interval: bool, gate: Mapping[str, Any] | N
         return "; ".join(("no usable pair", *evidence.left_out))
     if gate is not None and gate["state"] == "open" and too_many(evidence):
         return why_open(evidence)
-    if (
-        gate is not None
-        and gate["state"] == "open"
-        and evidence.comparable
-        and not evidence.comparable.is_given
-    ):
-        return f"times cannot be compared: {evidence.comparable.why}"
+    if gate is not None and gate["state"] == "open" and evidence.why_incomparable:
+        return evidence.why_incomparable
     if has_interval:
         return ""
     return too_few(evidence) or "no interval: nothing bounds the effect yet"

@@ -136,8 +136,8 @@ def judge_gate(evidence: Evidence, pairs: pl.DataFrame, plan: Plan, arm: str, sh
     note = _undecidable(evidence)
     if state == "open" and note is None and too_many(evidence):
         more, note = None, why_open(evidence)
-    if state == "open" and note is None and evidence.comparable and not evidence.comparable.is_given:
-        more, note = None, f"times cannot be compared: {evidence.comparable.why}"
+    if state == "open" and note is None and evidence.why_incomparable:
+        more, note = None, evidence.why_incomparable
     if state == "open" and note is None and len(evidence) and (span := _span(evidence)) < plan.min_span:
         more, note = None, f"the pairs span {span:,.0f} s of the {plan.min_span:,.0f} s that it must rest on"
     if state == "open" and plan.max_pairs is not None and len(pairs) >= plan.max_pairs and not awaits_labels:

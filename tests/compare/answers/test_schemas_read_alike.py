@@ -86,3 +86,13 @@ def test_the_answer_is_that_of_jsonschema(schema: Any, documents: list[Any]) -> 
     answers = pl.Series([json.dumps(each) for each in documents])
     told = Asked().valid(pl.Series([json.dumps(params)] * len(documents)), answers)
     assert told.to_list() == [by_jsonschema(schema, each) for each in documents]
+
+
+def test_a_wrong_pattern_makes_a_schema_invalid_only_where_it_may_be_met() -> None:
+    """Where the two differ: for jsonschema a schema is invalid wherever the pattern stands."""
+    string = {"type": "string", "additionalProperties": {"then": {"pattern": "("}}}
+    met = {"type": "string", "pattern": "("}
+    for schema, ours in ((string, False), (met, True)):
+        params = json.dumps({"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}})
+        assert Asked().valid(pl.Series([params]), pl.Series(["1"])).to_list() == [ours]
+        assert by_jsonschema(schema, 1) is True
