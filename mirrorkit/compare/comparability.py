@@ -60,8 +60,8 @@ class Comparability:
                 f"have been, more than {100 * MOST_LATE:g} %"
             )
         return (
-            f"times cannot be compared: {' and '.join(causes)}: record a control arm (control=1) or send fewer "
-            "requests at once"
+            f"times cannot be compared: {' and '.join(causes)}: record a control arm (control=1) or send "
+            "fewer requests at once"
         )
 
 

@@ -29,9 +29,10 @@ class Asked:
         """Whether each answer fits what its request asked for; null where none asked, or it is unknown.
 
         A request asks by `response_format` (or `text.format` of the responses API): `json_object` for an
-        object, `json_schema` for what fits the schema. Where the schema is missing, cannot be compiled, or was
-        not recorded whole, an answer has only to be JSON. References to other documents are never fetched:
-        what a schema with one asks for is unknown. `read` is how answers are read: `documents.read`, or as it.
+        object, `json_schema` for what fits the schema. Where the schema is missing, cannot be compiled, or
+        was not recorded whole, an answer has only to be JSON. References to other documents are never
+        fetched: what a schema with one asks for is unknown. `read` is how answers are read: `documents.read`,
+        or as it.
 
         >>> params = '{"response_format": {"type": "json_object"}}'
         >>> Asked().valid(pl.Series([params] * 2 + ["{}"]), pl.Series(['{"a": 1}', "sure!", "{}"])).to_list()
